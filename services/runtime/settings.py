@@ -1,0 +1,62 @@
+"""Settings, read once from the environment (`ROOMPULSE_…`) and typed."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One field per environment variable; the variable is the field's name in capitals after `ROOMPULSE_`."""
+
+    model_config = SettingsConfigDict(env_prefix="ROOMPULSE_", frozen=True, extra="ignore")
+
+    data: Path = Path("data")
+    """Data folder of the embedded servers, the control-plane database and the secret key."""
+    host: str = "127.0.0.1"
+    """Address the HTTP services listen on."""
+    console_port: int = 8080
+    ingest_port: int = 8081
+    processor_port: int = 8082
+    """Health, readiness and metrics of the processor."""
+    dispatcher_port: int = 8083
+    """Health, readiness and metrics of the dispatcher."""
+    demo_receiver_port: int = 8090
+    """The demo customer's server that `roompulse up` starts."""
+
+    kafka_bootstrap: str = "127.0.0.1:9092"
+    kafka_partitions: int = Field(default=8, ge=1)
+    """Partitions of topics that do not exist yet; existing topics keep theirs."""
+    kafka_replication: int = Field(default=1, ge=1)
+
+    clickhouse_url: str = "http://127.0.0.1:8123"
+    """May carry user and password: `http://user:password@host:port`."""
+    clickhouse_database: str = "roompulse"
+
+    database_url: str = ""
+    """Control-plane database as an SQLAlchemy URL; empty: SQLite in the data folder."""
+    secret_key: str = ""
+    """32 bytes in base64 that open application secrets; empty: a file in the data folder."""
+
+    log_format: str = "text"
+    """`text` for people, `json` for machines."""
+    log_level: str = "info"
+
+    @cached_property
+    def control_database_url(self) -> str:
+        """The control-plane database that is in force."""
+        return self.database_url or f"sqlite:///{self.data.absolute() / 'control.sqlite'}"
+
+    @property
+    def kafka_port(self) -> int:
+        """Port of the embedded broker: that of the first bootstrap server."""
+        return int(self.kafka_bootstrap.split(",")[0].rpartition(":")[2])
+
+    @property
+    def clickhouse_port(self) -> int:
+        """Port of the embedded ClickHouse."""
+        return urlsplit(self.clickhouse_url).port or 8123
