@@ -1,0 +1,155 @@
+"""The application table: what every service knows of the applications, kept in step with a compacted topic."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.applications import Application, ApplicationRecord
+from schemas.topics import APPLICATIONS
+from services.runtime.secrets import SecretBox, SecretKeyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from services.runtime.settings import Settings
+
+log = structlog.get_logger(__name__)
+_decoder = msgspec.json.Decoder(ApplicationRecord)
+
+
+def seal_application(application: Application, box: SecretBox) -> ApplicationRecord:
+    """The record that carries an application over Kafka, or keeps it in a database."""
+    prefix = f"application {application.sdk_app_id}"
+    return ApplicationRecord(
+        sdk_app_id=application.sdk_app_id,
+        name=application.name,
+        status=application.status,
+        version=application.version,
+        created_ms=application.created_ms,
+        sealed_secret_key=box.seal(application.secret_key, f"{prefix} secret key"),
+        sealed_callback_key=(
+            box.seal(application.callback_key, f"{prefix} callback key") if application.callback_key else ""
+        ),
+        callback=application.callback,
+        advanced_permission=application.advanced_permission,
+        description=application.description,
+    )
+
+
+def open_application(record: ApplicationRecord, box: SecretBox) -> Application:
+    """The application of a record. Raises `SecretKeyError` where the key is another than it was sealed with."""
+    prefix = f"application {record.sdk_app_id}"
+    return Application(
+        sdk_app_id=record.sdk_app_id,
+        name=record.name,
+        status=record.status,
+        version=record.version,
+        created_ms=record.created_ms,
+        secret_key=box.open(record.sealed_secret_key, f"{prefix} secret key"),
+        callback_key=(
+            box.open(record.sealed_callback_key, f"{prefix} callback key") if record.sealed_callback_key else ""
+        ),
+        callback=record.callback,
+        advanced_permission=record.advanced_permission,
+        description=record.description,
+    )
+
+
+class ApplicationTable:
+    """Applications by SdkAppId, followed from the first record of the topic on.
+
+    `ready` turns true when the topic has been read to the end that it had at the start; until then an application
+    that is not found may simply not have been read yet. A broker that goes away is waited for.
+    """
+
+    def __init__(self, settings: Settings, *, on_change: Callable[[Application], None] | None = None) -> None:
+        self._settings = settings
+        self._box = SecretBox.from_settings(settings)
+        self._applications: dict[int, Application] = {}
+        self._on_change = on_change
+        self._ready = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the topic has been read to its end once."""
+        return self._ready.is_set()
+
+    async def wait_ready(self) -> None:
+        """Return when `ready`."""
+        await self._ready.wait()
+
+    def get(self, sdk_app_id: int) -> Application | None:
+        """The application, None where it is unknown or deleted."""
+        application = self._applications.get(sdk_app_id)
+        return application if application is not None and application.status != "deleted" else None
+
+    def all(self) -> list[Application]:
+        """Every application that is not deleted, oldest first."""
+        alive = [application for application in self._applications.values() if application.status != "deleted"]
+        return sorted(alive, key=lambda application: (application.created_ms, application.sdk_app_id))
+
+    async def start(self) -> None:
+        """Begin to follow the topic."""
+        self._task = asyncio.create_task(self._follow_for_ever(), name="application table")
+
+    async def stop(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _follow_for_ever(self) -> None:
+        while True:
+            try:
+                await self._follow()
+            except (KafkaError, OSError) as error:
+                log.warning("application topic out of reach, trying again", error=str(error))
+                await asyncio.sleep(1)
+
+    async def _follow(self) -> None:
+        partition = TopicPartition(APPLICATIONS.name, 0)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.kafka_bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=250,
+        )
+        await consumer.start()
+        try:
+            consumer.assign([partition])
+            await consumer.seek_to_beginning(partition)
+            end = (await consumer.end_offsets([partition]))[partition]
+            while True:
+                if not self.ready and await consumer.position(partition) >= end:
+                    self._ready.set()
+                    log.info("application table ready", applications=len(self._applications))
+                for records in (await consumer.getmany(timeout_ms=250)).values():
+                    for record in records:
+                        if record.value is not None:
+                            self._apply(record.value)
+        finally:
+            await consumer.stop()
+
+    def _apply(self, value: bytes) -> None:
+        try:
+            application = open_application(_decoder.decode(value), self._box)
+        except (msgspec.DecodeError, SecretKeyError) as error:
+            # One unreadable record must not keep every other application from being served.
+            log.error("application record cannot be read", error=str(error))
+            return
+        known = self._applications.get(application.sdk_app_id)
+        if known is not None and known.version > application.version:
+            return
+        self._applications[application.sdk_app_id] = application
+        if self._on_change is not None and application != known:
+            self._on_change(application)
