@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     secret_key: str = ""
     """32 bytes in base64 that open application secrets; empty: a file in the data folder."""
 
+    strict_callback_urls: bool = False
+    """Admit only the vendor's characters in callback URLs; they leave out `:` and `&`."""
+
     log_format: str = "text"
     """`text` for people, `json` for machines."""
     log_level: str = "info"

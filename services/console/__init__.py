@@ -1,0 +1,1 @@
+"""The control plane and what people see: applications, live numbers, callbacks."""

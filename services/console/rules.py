@@ -1,0 +1,56 @@
+"""What an application's name, callback key and callback URLs may be."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+MAX_URL = 2083
+_NAME = re.compile(r"[^\W]{1,15}")
+_CALLBACK_KEY = re.compile(r"[A-Za-z0-9]{1,32}")
+_STRICT_URL = re.compile(r"https?://[A-Za-z0-9\-_?%=#./+]+")
+_URL = re.compile(r"https?://[\x21-\x7e]+")
+
+
+class RuleBroken(ValueError):
+    """A value that an application may not have; the message says which rule it breaks."""
+
+
+def check_name(name: str) -> str:
+    """Letters, digits and underscores, at most 15 characters."""
+    if not _NAME.fullmatch(name):
+        raise RuleBroken(f"name {name!r}: letters, digits and underscores, 1 to 15 characters")
+    return name
+
+
+def check_callback_key(key: str) -> str:
+    """Empty for none, else letters and digits, at most 32 characters.
+
+    The vendor asks for at least one of each but has published vectors with digits alone, so that is not enforced.
+    """
+    if key and not _CALLBACK_KEY.fullmatch(key):
+        raise RuleBroken("callback key: letters and digits, at most 32 characters")
+    return key
+
+
+def check_callback_url(url: str, *, strict: bool = False) -> str:
+    """Empty for none, else http or https with a host, at most 2083 characters.
+
+    `strict` admits only the vendor's characters, which leave out `:` and `&`.
+    """
+    if not url:
+        return url
+    if len(url) > MAX_URL:
+        raise RuleBroken(f"callback URL: {len(url)} characters, at most {MAX_URL}")
+    if not (_STRICT_URL if strict else _URL).fullmatch(url):
+        raise RuleBroken(f"callback URL {url!r}: http:// or https:// and no characters outside the allowed ones")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise RuleBroken(f"callback URL {url!r}: {error}") from error
+    if not host:
+        raise RuleBroken(f"callback URL {url!r}: no host")
+    if parts.username is not None or parts.password is not None:
+        raise RuleBroken(f"callback URL {url!r}: no user name or password in it")
+    return url
