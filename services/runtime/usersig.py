@@ -236,3 +236,11 @@ def _verify(user_sig: str, *, sdk_app_id: int, key: str, user_id: str, now: int,
 
 def _of_type(value: Any, wanted: type[Any], otherwise: Any) -> Any:
     return value if type(value) is wanted else otherwise
+
+
+def validity_text(seconds: int) -> str:
+    """A duration as the vendor's verifier prints it, e.g. `180day 0hr 0min 0sec`."""
+    days, rest = divmod(seconds, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{days}day {hours}hr {minutes}min {rest}sec"
