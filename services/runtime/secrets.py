@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 import secrets
+import tempfile
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from services.runtime.settings import Settings
 
 _NONCE_BYTES = 12
@@ -35,17 +39,9 @@ class SecretBox:
         if settings.secret_key:
             return cls(_decode(settings.secret_key, "ROOMPULSE_SECRET_KEY"))
         path = settings.data / "secret.key"
-        settings.data.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return cls(_decode(path.read_text().strip(), str(path)))
-        with os.fdopen(descriptor, "w") as file:
-            key = secrets.token_bytes(_KEY_BYTES)
-            file.write(base64.b64encode(key).decode() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        return cls(key)
+        if not path.exists():
+            _make_key_file(path)
+        return cls(_decode(path.read_text().strip(), str(path)))
 
     def seal(self, secret: str, context: str) -> str:
         """The secret as base64 of nonce and ciphertext."""
@@ -59,6 +55,18 @@ class SecretBox:
             return self._cipher.decrypt(packed[:_NONCE_BYTES], packed[_NONCE_BYTES:], context.encode()).decode()
         except (binascii.Error, InvalidTag, ValueError) as error:
             raise SecretKeyError(f"{context} was sealed with another ROOMPULSE_SECRET_KEY") from error
+
+
+def _make_key_file(path: Path) -> None:
+    """Several processes may come here at once: the file appears under its name complete, or is another's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    key = base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix="secret.", delete=True) as file:  # mode 0600
+        file.write(key + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(file.name, path)
 
 
 def _decode(text: str, where: str) -> bytes:
