@@ -36,6 +36,10 @@ class Settings(BaseSettings):
     clickhouse_url: str = "http://127.0.0.1:8123"
     """May carry user and password: `http://user:password@host:port`."""
     clickhouse_database: str = "roompulse"
+    clickhouse_analyst_password: str = ""
+    """Password of the embedded ClickHouse's user `analyst`, who may only read; empty: none is asked for."""
+    clickhouse_memory_bytes: int = Field(default=2 << 30, ge=256 << 20)
+    """What the embedded ClickHouse may use at most for queries, inserts, merges and caches together."""
 
     database_url: str = ""
     """Control-plane database as an SQLAlchemy URL; empty: SQLite in the data folder."""

@@ -1,0 +1,130 @@
+"""The embedded ClickHouse as a process of its own, for tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class ClickHouseServer:
+    """`python -m services.embedded.clickhouse` on a data folder; as a context manager it is stopped at the end.
+
+    `port` stays the same over restarts. `user` and `password` are the administrator's, as in the ClickHouse URL.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        port: int | None = None,
+        *,
+        user: str = "",
+        password: str = "",
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.data = data
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._credentials = f"{user}:{password}@" if user else ""
+        self._environment = environment or {}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def settings_url(self) -> str:
+        """The URL with user and password, for `ROOMPULSE_CLICKHOUSE_URL`."""
+        return self.url.replace("//", f"//{self._credentials}", 1)
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the process without waiting for its readiness."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "services.embedded.clickhouse"],
+            env={
+                **os.environ,
+                "ROOMPULSE_DATA": str(self.data),
+                "ROOMPULSE_CLICKHOUSE_URL": self.settings_url,
+                "ROOMPULSE_HOST": "127.0.0.1",
+                **self._environment,
+            },
+            start_new_session=True,
+        )
+        return self.process
+
+    def start(self, timeout: float = 120.0) -> Self:
+        """Start the process and wait until it answers queries."""
+        process = self.launch()
+        deadline = time.monotonic() + timeout
+        while not self.ready():
+            if process.poll() is not None:
+                raise RuntimeError(f"ClickHouse ended with status {process.returncode}")
+            if time.monotonic() > deadline:
+                self.kill9()
+                raise TimeoutError(f"ClickHouse was not ready within {timeout} s")
+            time.sleep(0.05)
+        return self
+
+    def ready(self) -> bool:
+        """Whether it answers queries."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    def query(self, sql: str, *, timeout: float = 60.0) -> str:
+        """The text of an answer; a ClickHouse error is a `RuntimeError` with its message."""
+        request = urllib.request.Request(f"{self.url}/", sql.encode())
+        user, _, password = self._credentials.removesuffix("@").partition(":")
+        if user:
+            request.add_header("X-ClickHouse-User", user)
+            request.add_header("X-ClickHouse-Key", password)
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as response:
+                return bytes(response.read()).decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                raise RuntimeError(error.read().decode(errors="replace").strip()) from None
+
+    def kill9(self) -> None:
+        """End it without warning, as a crash would."""
+        self._end(signal.SIGKILL, 30.0)
+
+    def stop(self, timeout: float = 30.0) -> int:
+        """Ask it to stop and wait; its exit status."""
+        return self._end(signal.SIGTERM, timeout)
+
+    def _end(self, number: int, timeout: float) -> int:
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self.process = None
+
+    def __enter__(self) -> Self:
+        return self if self.process else self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
