@@ -1,0 +1,49 @@
+"""Servers for tests. Each test module gets its own, so that no module sees another's topics or tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from services.runtime.clickhouse import migrate
+from services.runtime.topics import ensure_topics
+from tests.support.clickhouse import ClickHouseServer, free_port
+from tests.support.kafka import KafkaBroker
+from tests.support.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from services.runtime.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """A running broker."""
+    with KafkaBroker(tmp_path_factory.mktemp("kafka"), free_port()) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
+    """A running ClickHouse."""
+    with ClickHouseServer(tmp_path_factory.mktemp("clickhouse")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, kafka: KafkaBroker, clickhouse: ClickHouseServer
+) -> Iterator[Stack]:
+    """Both servers and a data folder; services are started by `stack.start("ingest", …)`."""
+    with Stack(tmp_path_factory.mktemp("stack"), kafka=kafka, clickhouse=clickhouse) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+async def settings(stack: Stack) -> Settings:
+    """Settings of the stack, its topics and tables made."""
+    await ensure_topics(stack.settings)
+    await migrate(stack.settings)
+    return stack.settings
