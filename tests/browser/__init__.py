@@ -1,0 +1,1 @@
+"""Tests that need a real browser: the web client in WebRTC calls."""

@@ -1,0 +1,65 @@
+"""A WebRTC call between two pages of one browser."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, BrowserContext, Page
+
+VIDEO = {"width": 320, "height": 240, "frameRate": 15}
+
+
+@dataclass(frozen=True)
+class Party:
+    """Who takes part, and what its web client is told."""
+
+    user_id: str
+    options: dict[str, Any]
+
+
+class Call:
+    """Two parties who see and hear each other; as a context manager it is held and then closed.
+
+    Each page is a context of its own, so that storage is not shared.
+    """
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._browser = browser
+        self._url = url
+        self._contexts: list[BrowserContext] = []
+        self.pages: list[Page] = []
+
+    async def __aenter__(self) -> Self:
+        for _ in range(2):
+            context = await self._browser.new_context()
+            self._contexts.append(context)
+            page = await context.new_page()
+            await page.goto(self._url)
+            await page.wait_for_function("() => window.call !== undefined")
+            await page.evaluate("video => call.capture(video)", VIDEO)
+            self.pages.append(page)
+        caller, callee = self.pages
+        offer = await caller.evaluate("() => call.offer()")
+        answer = await callee.evaluate("offer => call.answer(offer)", offer)
+        await caller.evaluate("answer => call.accept(answer)", answer)
+        await asyncio.gather(*(page.evaluate("() => call.playing()") for page in self.pages))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for context in self._contexts:
+            await context.close()
+
+    async def enter(self, *parties: Party) -> list[str]:
+        """Both begin to measure; their session ids."""
+        first, second = parties
+        return [
+            await page.evaluate("([options, peer]) => call.enter(options, peer)", [party.options, other.user_id])
+            for page, party, other in zip(self.pages, parties, (second, first), strict=True)
+        ]
+
+    async def leave(self) -> list[dict[str, Any]]:
+        """Both leave the room; what their clients saw: `errors` and the numbers of `accepted` reports."""
+        return list(await asyncio.gather(*(page.evaluate("() => call.leave()") for page in self.pages)))

@@ -1,0 +1,84 @@
+/** One side of a call, driven by the test: window.call. */
+import { RoompulseClient, WebRtcEvent } from "/client/index.js";
+
+const pc = new RTCPeerConnection();
+const state = { client: undefined, errors: [], accepted: [] };
+
+pc.addEventListener("track", ({ streams }) => {
+  document.getElementById("peer").srcObject = streams[0];
+});
+
+async function described() {
+  if (pc.iceGatheringState !== "complete") {
+    await new Promise((resolve) => {
+      pc.addEventListener("icegatheringstatechange", () => pc.iceGatheringState === "complete" && resolve());
+    });
+  }
+  return pc.localDescription.toJSON();
+}
+
+window.call = {
+  pc,
+  state,
+  /** Take camera and microphone and offer them. */
+  async capture(video) {
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video });
+    document.getElementById("own").srcObject = stream;
+    for (const track of stream.getTracks()) pc.addTrack(track, stream);
+  },
+  async offer() {
+    await pc.setLocalDescription(await pc.createOffer());
+    return described();
+  },
+  async answer(offer) {
+    await pc.setRemoteDescription(offer);
+    await pc.setLocalDescription(await pc.createAnswer());
+    return described();
+  },
+  async accept(answer) {
+    await pc.setRemoteDescription(answer);
+  },
+  /** Resolves when the peer's picture is being decoded. */
+  async playing() {
+    for (;;) {
+      for (const stat of (await pc.getStats()).values()) {
+        if (stat.type === "inbound-rtp" && stat.kind === "video" && stat.framesDecoded > 0) return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  },
+  /** Enter the room: measure and report from now on. */
+  enter(options, peer) {
+    const client = new RoompulseClient(options);
+    client.on("error", (error) => state.errors.push(error));
+    client.on("accepted", (report) => state.accepted.push(report.seq));
+    client.addPeerConnection(pc, { peer });
+    client.start();
+    client.reportEvent(WebRtcEvent.videoEnabled, { type: 2 });
+    client.reportEvent(WebRtcEvent.audioEnabled);
+    state.client = client;
+    return client.sessionId;
+  },
+  /** Send nothing of this kind for a while; the peer's track stays live and unmuted. Gives the true length, ms. */
+  async pause(kind, ms) {
+    const sender = pc.getSenders().find(({ track }) => track?.kind === kind);
+    const setActive = async (active) => {
+      const parameters = sender.getParameters();
+      for (const encoding of parameters.encodings) encoding.active = active;
+      await sender.setParameters(parameters);
+    };
+    await setActive(false);
+    const since = performance.now();
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    await setActive(true);
+    return performance.now() - since;
+  },
+  /** The peer's tracks as they are now. */
+  remoteTracks() {
+    return pc.getReceivers().map(({ track }) => ({ kind: track.kind, muted: track.muted, readyState: track.readyState }));
+  },
+  async leave() {
+    await state.client.leave();
+    return { errors: state.errors, accepted: state.accepted };
+  },
+};
