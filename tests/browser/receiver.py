@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -78,8 +77,6 @@ class Receiver:
 
     async def _reports(self, request: web.Request) -> web.Response:
         body = await request.read()
-        if body[:2] == b"\x1f\x8b":
-            body = gzip.decompress(body)
         report = msgspec.json.decode(body, type=Report)
         self.bodies.append(body)
         self.headers.append(dict(request.headers))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from schemas.reports import SAMPLE_GRID_MS, Report
+from schemas.reports import SAMPLE_GRID_MS, LocalStream, RemoteStream, Report
 from tests.browser.call import Call, Party
 from tests.browser.receiver import Receiver, now_ms
 
@@ -55,11 +56,11 @@ async def test_a_call_with_a_pause(browser: Browser, page_url: str) -> None:
     async with Receiver(skew_ms=90_000) as receiver, Call(browser, page_url) as call:
         sessions = await call.enter(party("alice", receiver.url), party("bob", receiver.url))
         await asyncio.sleep(9)
-        paused = await asyncio.gather(
-            *(call.pages[0].evaluate("k => call.pause(k, 2000)", kind) for kind in ("video", "audio"))
-        )
+        pauses = (call.pages[0].evaluate("kind => call.pause(kind, 2000)", kind) for kind in ("video", "audio"))
+        paused = await asyncio.gather(*pauses)
         during = await call.pages[1].evaluate("() => call.remoteTracks()")
         await asyncio.sleep(4)
+        await call.pages[0].evaluate("() => { for (let i = 0; i < 200; i += 1) call.state.client.reportEvent(4001); }")
         outcomes = await call.leave()
 
     assert all(track == {"kind": track["kind"], "muted": False, "readyState": "live"} for track in during)
@@ -76,11 +77,14 @@ async def test_a_call_with_a_pause(browser: Browser, page_url: str) -> None:
         assert {32788, 32789, 32768, 32769} <= events
 
     video, audio = (episodes(of(receiver.reports, "bob"), kind) for kind in ("big", "audio"))
-    assert [length for length in video.values()] == [pytest.approx(paused[0], abs=200)]
-    assert [length for length in audio.values()] == [pytest.approx(paused[1], abs=200)]
+    assert list(video.values()) == [pytest.approx(paused[0], abs=200)]
+    assert list(audio.values()) == [pytest.approx(paused[1], abs=200)]
     assert episodes(of(receiver.reports, "alice"), "big") == {}
     assert all(headers["Content-Type"].startswith("text/plain") for headers in receiver.headers)
     assert all(len(body) <= 60_000 for body in receiver.bodies)
+    for headers, body in zip(receiver.headers, receiver.bodies, strict=True):
+        assert (headers.get("Content-Encoding") == "gzip") == (len(body) >= 8192)
+    assert "gzip" in {headers.get("Content-Encoding") for headers in receiver.headers}
 
 
 def check_client(reports: list[Report]) -> None:
@@ -101,7 +105,7 @@ def check_client(reports: list[Report]) -> None:
 def check_samples(reports: list[Report]) -> None:
     """Samples leave no gap, lie in cells of the grid, and tell of both directions."""
     samples = [sample for report in reports for sample in report.samples]
-    for sample, following in zip(samples, samples[1:], strict=False):
+    for sample, following in pairwise(samples):
         assert sample.start_ms + sample.dur_ms == following.start_ms
     for sample in samples:
         assert sample.start_ms // SAMPLE_GRID_MS == (sample.start_ms + sample.dur_ms - 1) // SAMPLE_GRID_MS
@@ -110,15 +114,16 @@ def check_samples(reports: list[Report]) -> None:
     for sample in whole:
         assert sample.rtt is not None
         assert sample.sent_bytes
-        for remote in sample.remote:
-            assert remote.play_ms is not None
-            assert remote.muted is False
+        for received in sample.remote:
+            assert received.play_ms is not None
+            assert received.muted is False
     local = {stream.type: stream for stream in whole[1].local}
     remote = {stream.type: stream for stream in whole[1].remote}
     assert set(local) == set(remote) == {"audio", "big"}
     assert (local["big"].width, local["big"].height) == (remote["big"].width, remote["big"].height) == (320, 240)
     assert local["audio"].sample_rate == 48000
-    for stream in (*local.values(), *remote.values()):
+    streams: list[LocalStream | RemoteStream] = [*local.values(), *remote.values()]
+    for stream in streams:
         assert stream.bitrate
         assert stream.loss is not None
     assert local["big"].send_fps is not None
