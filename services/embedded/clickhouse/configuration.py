@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import xml.etree.ElementTree as ET
-from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING
+
+from services.embedded.clickhouse.users import users
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from services.embedded.clickhouse.users import Node
     from services.runtime.settings import Settings
 
-Node: TypeAlias = "str | int | dict[str, Node] | list[Node]"
-
-ANALYST = "analyst"
 _MIB = 1 << 20
-
-
-def administrator(settings: Settings) -> tuple[str, str]:
-    """Name and password of the user that may do everything: those of the ClickHouse URL, else `default` without one."""
-    url = urlsplit(settings.clickhouse_url)
-    return unquote(url.username or "default"), unquote(url.password or "")
 
 
 def write_configuration(settings: Settings, folder: Path) -> None:
     """Write both files into `folder`, which is the engine's working folder and its data folder."""
     _write(folder / "config.xml", _server(settings, folder))
-    _write(folder / "users.xml", _users(settings))
+    _write(folder / "users.xml", users(settings))
 
 
 def _server(settings: Settings, folder: Path) -> Node:
@@ -37,6 +29,7 @@ def _server(settings: Settings, folder: Path) -> Node:
         "listen_host": settings.host,
         "users_config": "users.xml",
         "display_name": "roompulse",
+        "default_database": "_local",
         "log-level": "warning",
         "logger": {"log": str(folder / "clickhouse.log"), "size": "10M", "count": 1},
         "max_server_memory_usage": settings.clickhouse_memory_bytes,
@@ -61,6 +54,16 @@ def _server(settings: Settings, folder: Path) -> Node:
         },
         "http_handlers": {
             "rule": [
+                # A browser names the page a request comes from; pages of anybody's could otherwise send us statements.
+                {
+                    "headers": {"Origin": "regex:.+"},
+                    "handler": {
+                        "type": "static",
+                        "status": 403,
+                        "content_type": "text/plain",
+                        "response_content": "Requests of web pages are refused.\n",
+                    },
+                },
                 _rule("/healthz", {"type": "static", "content_type": "text/plain", "response_content": "Ok.\n"}),
                 _rule("/readyz", {"type": "predefined_query_handler", "query": "SELECT 'Ok.' FORMAT TSV"}),
                 _rule("/metrics", {"type": "prometheus", "metrics": "true", "events": "true"}),
@@ -72,45 +75,6 @@ def _server(settings: Settings, folder: Path) -> Node:
 
 def _rule(path: str, handler: Node) -> Node:
     return {"url": path, "methods": "GET,HEAD", "handler": handler}
-
-
-def _users(settings: Settings) -> Node:
-    name, password = administrator(settings)
-    return {
-        "profiles": {
-            "default": {
-                "cancel_http_readonly_queries_on_client_close": 1,
-                # The engine starts with the habits of a command-line tool; these are a server's.
-                "implicit_select": 0,
-                "allow_introspection_functions": 0,
-                "storage_file_read_method": "pread",
-            },
-            "analyst": {"profile": "default", "readonly": 2},
-        },
-        "users": {
-            name: {
-                **_secret(password),
-                "networks": {"ip": "::/0"},
-                "profile": "default",
-                "quota": "default",
-                "access_management": 1,
-                "named_collection_control": 1,
-            },
-            ANALYST: {
-                **_secret(settings.clickhouse_analyst_password),
-                "networks": {"ip": "::/0"},
-                "profile": "analyst",
-                "quota": "default",
-            },
-        },
-        "quotas": {"default": ""},
-    }
-
-
-def _secret(password: str) -> dict[str, Node]:
-    if not password:
-        return {"no_password": ""}
-    return {"password_sha256_hex": hashlib.sha256(password.encode()).hexdigest()}
 
 
 def _write(path: Path, node: Node) -> None:

@@ -6,6 +6,7 @@ import importlib.machinery
 import importlib.util
 import os
 import threading
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,9 @@ class Engine:
 
     The engine runs the statements it is given and ends after the last one. The first opens the HTTP port, the second
     reads from a pipe whose other end is held here: closing that end is what stops it. A reading thread cannot be
-    interrupted, so no `KILL QUERY` of a client reaches that statement. Only one engine may run in a process, and its
-    working folder becomes that of the process.
+    interrupted, so no `KILL QUERY` of a client reaches that statement. Only one engine may run in a process. It takes
+    the process over: the working folder becomes its folder, descriptor 2 (not `sys.stderr`, where that is another) its
+    file `stderr.log`, and descriptor 0 has nothing to read.
     """
 
     def __init__(self, settings: Settings, folder: Path) -> None:
@@ -42,13 +44,16 @@ class Engine:
         self._reader, self._writer = os.pipe()
         self._stopping = False
         self._failure = ""
+        self._errors = folder / "stderr.log"
 
     def start(self) -> None:
         """Start it; that the port answers is the caller's to find out."""
-        # Without this folder the engine takes itself for a command-line tool and never starts what drops tables.
-        (self._folder / "metadata").mkdir(parents=True, exist_ok=True)
+        _ensure_default_database(self._folder / "metadata")
         write_configuration(self._settings, self._folder)
         os.chdir(self._folder)
+        # It would take what waits on standard input for a table to be read.
+        _redirect(0, os.open(os.devnull, os.O_RDONLY))
+        _redirect(2, os.open(self._errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         self._thread.start()
 
     def wait(self, timeout: float) -> bool:
@@ -57,7 +62,7 @@ class Engine:
         if self._thread.is_alive():
             return False
         if not self._stopping:
-            raise EngineFailed(self._failure or "ClickHouse ended by itself")
+            raise EngineFailed(self._last_words())
         return True
 
     def stop(self) -> None:
@@ -66,14 +71,37 @@ class Engine:
             self._stopping = True
             os.close(self._writer)
 
+    def _last_words(self) -> str:
+        said = [self._failure, *self._errors.read_text(errors="replace").splitlines()]
+        for line in said:
+            if "Exception" in line:
+                return line.partition(", Stack trace")[0]
+        return f"ClickHouse ended by itself, see {self._folder / 'clickhouse.log'}"
+
     def _run(self) -> None:
-        hold = f"SELECT * FROM file('/dev/fd/{self._reader}', 'LineAsString', 'line String') FORMAT Null"  # noqa: S608
-        statements = f"SYSTEM START LISTEN HTTP; {hold} SETTINGS storage_file_read_method = 'read'"
+        hold = f"INSERT INTO FUNCTION null('line String') FROM INFILE '/dev/fd/{self._reader}' FORMAT LineAsString"
+        statements = f"SYSTEM START LISTEN HTTP; {hold}"
         try:
             result: Any = self._module.query(statements, "TabSeparated", path=str(self._folder))
             self._failure = result.error_message()
         except Exception as failure:
             self._failure = str(failure)
+
+
+def _ensure_default_database(metadata: Path) -> None:
+    # The engine's own default database is of a kind for command lines, which has neither UUIDs nor refreshable views.
+    # This one must be there before the first session is; and without the folder nothing dropped is ever removed.
+    metadata.mkdir(exist_ok=True)
+    description = metadata / "default.sql"
+    if not description.exists():
+        temporary = metadata / "default.new"
+        temporary.write_text(f"ATTACH DATABASE _ UUID '{uuid.uuid4()}'\nENGINE = Atomic\n")
+        temporary.replace(description)
+
+
+def _redirect(descriptor: int, target: int) -> None:
+    os.dup2(target, descriptor)
+    os.close(target)
 
 
 def _load() -> ModuleType:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.client
 import os
 import socket
+import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from services.embedded.clickhouse.configuration import administrator
+from services.embedded.clickhouse.users import administrator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,26 +49,72 @@ class Interface:
             raise OSError(text.strip())
         return text
 
+    def end_abandoned_queries(self) -> None:
+        """Stop the SELECTs whose client has closed its connection.
+
+        The engine does so itself for requests that may only read; a SELECT that was posted it would otherwise run on
+        until it has something to send. Anything that writes is left to finish.
+        """
+        abandoned = []
+        for connection in self.connections():
+            with connection:
+                if _closed_by_peer(connection):
+                    host, port, *_ = connection.getpeername()
+                    abandoned.append(f"(toIPv6('{host}'), {port})")
+        if abandoned:
+            clients = ", ".join(abandoned)
+            with suppress(OSError):
+                self.ask(f"KILL QUERY WHERE query_kind = 'Select' AND (address, port) IN ({clients}) FORMAT Null")
+
     def hang_up(self) -> None:
         """Take no further request on any connection; answers on their way still go out."""
         for connection in self.connections():
-            with connection:
-                try:
-                    connection.shutdown(socket.SHUT_RD)
-                except OSError:
-                    continue
+            with connection, suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
 
     def connections(self) -> Iterator[socket.socket]:
         """The engine's ends of its clients' connections, as duplicates that the caller closes."""
-        for name in os.listdir("/dev/fd"):
-            try:
-                duplicate = socket.socket(fileno=os.dup(int(name)))
-            except OSError:
-                continue
-            try:
-                if duplicate.getsockname()[1] == self._port and duplicate.getpeername():
+        try:
+            names = os.listdir("/dev/fd")
+        except OSError:
+            # No descriptor is free to open the folder with.
+            return
+        for name in names:
+            duplicate = _duplicate_socket(int(name))
+            if duplicate is not None:
+                if _serves(duplicate, self._port):
                     yield duplicate
-                    continue
-            except (OSError, IndexError):
-                pass
-            duplicate.close()
+                else:
+                    duplicate.close()
+
+
+def _duplicate_socket(descriptor: int) -> socket.socket | None:
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return None
+        duplicate = os.dup(descriptor)
+    except OSError:
+        return None
+    try:
+        return socket.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)
+        return None
+
+
+def _serves(connection: socket.socket, port: int) -> bool:
+    if connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    try:
+        return bool(connection.getsockname()[1] == port and connection.getpeername())
+    except OSError:
+        return False
+
+
+def _closed_by_peer(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

@@ -15,6 +15,7 @@ import structlog
 
 from services.embedded.clickhouse.engine import Engine, EngineFailed, EngineMissing
 from services.embedded.clickhouse.interface import Interface
+from services.embedded.clickhouse.users import UnusableUser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from services.runtime.settings import Settings
 
 STOP_SECONDS = 4.5
-_START_SECONDS = 120.0
+START_SECONDS = 120.0
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +44,7 @@ def serve(settings: Settings) -> int:
         with _sole_owner(folder):
             _require_free_port(settings.host, settings.clickhouse_port)
             _run(settings, folder, stop)
-    except (Refused, EngineMissing, EngineFailed, OSError) as failure:
+    except (Refused, UnusableUser, EngineMissing, EngineFailed, OSError) as failure:
         log.error(str(failure))
         return 1
     return 0
@@ -52,25 +53,26 @@ def serve(settings: Settings) -> int:
 def _run(settings: Settings, folder: Path, stop: threading.Event) -> None:
     # The engine takes the zone of times without one from the environment; ours is the same on every machine.
     os.environ["TZ"] = "UTC"
-    _detach_standard_input()
     interface = Interface(settings)
     engine = Engine(settings, folder)
     started = time.monotonic()
     engine.start()
-    while not interface.answers():
-        if engine.wait(0.02):
-            return
-        if stop.is_set() or time.monotonic() - started > _START_SECONDS:
-            break
-    log.info("listening", url=interface.url, data=str(folder), seconds=round(time.monotonic() - started, 2))
-    while not stop.wait(1.0):
-        engine.wait(0)
-    log.info("stopping")
-    engine.stop()
-    interface.hang_up()
-    if not engine.wait(STOP_SECONDS):
-        log.warning("clients are still being served, stopping nevertheless")
-        os._exit(0)
+    try:
+        while not interface.answers():
+            engine.wait(0.02)
+            if time.monotonic() - started > START_SECONDS:
+                raise Refused(f"ClickHouse does not answer after {START_SECONDS:.0f} s")
+        log.info("listening", url=interface.url, data=str(folder), seconds=round(time.monotonic() - started, 2))
+        while not stop.wait(1.0):
+            engine.wait(0)
+            interface.end_abandoned_queries()
+        log.info("stopping")
+    finally:
+        engine.stop()
+        interface.hang_up()
+        if not engine.wait(STOP_SECONDS):
+            log.warning("stopped while clients were being served")
+            os._exit(0)
     log.info("stopped")
 
 
@@ -96,10 +98,3 @@ def _require_free_port(host: str, port: int) -> None:
             probe.bind(address)
     except OSError as error:
         raise Refused(f"cannot listen on {host}:{port} for ClickHouse: {error.strerror}") from None
-
-
-def _detach_standard_input() -> None:
-    # The engine would take data waiting there for a table to be read.
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
