@@ -237,14 +237,12 @@ export class RoompulseClient {
       this.pollAgain ||= !scheduled;
       return this.polling;
     }
-    this.polling = this.snapshot(scheduled)
-      .catch(() => undefined) // A connection that closed meanwhile has no stats; the next poll does without it.
-      .finally(() => {
-        this.polling = undefined;
-        if (!this.pollAgain || this.state !== "running") return;
-        this.pollAgain = false;
-        void this.poll(false);
-      });
+    this.polling = this.snapshot(scheduled).finally(() => {
+      this.polling = undefined;
+      if (!this.pollAgain || this.state !== "running") return;
+      this.pollAgain = false;
+      void this.poll(false);
+    });
     return this.polling;
   }
 

@@ -2,11 +2,13 @@
 
 import type { StreamType } from "./report.js";
 import {
+  keyOf,
   readStats,
   type Bindings,
   type LocalBinding,
   type LocalReading,
   type PathReading,
+  type Reading,
   type RemoteBinding,
   type RemoteReading,
   type Stat,
@@ -115,13 +117,14 @@ export class Connections {
     for (const { pc } of this.members.filter((member) => member.pc.signalingState === "closed")) this.remove(pc);
     const parts = await Promise.all(
       this.members.map(async (member) => {
-        const report = await member.pc.getStats();
+        // A connection that closes meanwhile may have no stats any more.
+        const report = await member.pc.getStats().catch(() => new Map<string, Stat>());
         return readStats(values(report), this.bindingsOf(member, hidden), member.prefix);
       }),
     );
     return {
-      local: parts.flatMap((part) => part.local),
-      remote: parts.flatMap((part) => part.remote),
+      local: firstOfEach(parts.flatMap((part) => part.local)),
+      remote: firstOfEach(parts.flatMap((part) => part.remote)),
       paths: parts.flatMap((part) => part.paths),
     };
   }
@@ -182,7 +185,12 @@ function defaultType(track: MediaStreamTrack): StreamType {
   return track.getSettings().displaySurface === undefined ? "big" : "sub";
 }
 
-function values(report: RTCStatsReport): Stat[] {
+/** A stream that goes over several connections counts on the first of them. */
+function firstOfEach<T extends Reading>(readings: T[]): T[] {
+  return [...new Map([...readings].reverse().map((reading) => [keyOf(reading), reading])).values()];
+}
+
+function values(report: { forEach(visit: (stat: Stat) => void): void }): Stat[] {
   const stats: Stat[] = [];
   report.forEach((stat: Stat) => stats.push(stat));
   return stats;

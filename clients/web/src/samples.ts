@@ -1,7 +1,7 @@
 /** Samples out of snapshots: cells of the 2-second grid of server time, cut where the set of streams changes. */
 
 import type { LocalStream, RemoteStream, Sample, Stutter } from "./report.js";
-import { given, type LocalReading, type PathReading, type Reading, type RemoteReading, type Snapshot } from "./stats.js";
+import { given, keyOf, type LocalReading, type PathReading, type Reading, type RemoteReading, type Snapshot } from "./stats.js";
 import { AudioStutters, VideoStutters } from "./stutter.js";
 
 export const GRID_MS = 2000;
@@ -396,10 +396,6 @@ export class Sampler {
       concealmentEvents,
     });
   }
-}
-
-function keyOf(reading: Reading & { userId?: string }): string {
-  return `${reading.userId ?? ""}/${reading.type}`;
 }
 
 function index<T extends Reading & { userId?: string }>(readings: T[]): Map<string, T> {

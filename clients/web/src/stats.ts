@@ -54,6 +54,8 @@ export interface LocalReading extends Reading {
 export interface RemoteReading extends Reading {
   userId: string;
   playing: boolean;
+  /** When the last packet came. */
+  heard?: number;
   packetsLost?: number;
   framesReceived?: number;
   framesDecoded?: number;
@@ -132,6 +134,7 @@ function readInbound(stat: Stat, binding: RemoteBinding, prefix: string): Remote
     playing: binding.playing,
     bytes: number(stat, "bytesReceived"),
     packets: number(stat, "packetsReceived"),
+    heard: number(stat, "lastPacketReceivedTimestamp"),
     packetsLost: number(stat, "packetsLost"),
     width: number(stat, "frameWidth"),
     height: number(stat, "frameHeight"),
@@ -211,15 +214,24 @@ function readPaths(byId: Map<string, Stat>, prefix: string): PathReading[] {
     );
 }
 
-/** One reading per stream: a re-used media line may leave its old counters behind, the newer entry is the live one. */
-function unique<T extends Reading & { userId?: string }>(readings: T[]): T[] {
+/** Tells streams apart: a user has at most one of each type. */
+export function keyOf(reading: Reading & { userId?: string }): string {
+  return `${reading.userId ?? ""}/${reading.type}`;
+}
+
+/** One reading per stream: a re-used media line may leave its old counters behind, the one heard last is alive. */
+function unique<T extends Reading & { userId?: string; heard?: number }>(readings: T[]): T[] {
   const found = new Map<string, T>();
+  const age = (reading: T) => [reading.heard ?? 0, reading.bytes ?? 0] as const;
   for (const reading of readings) {
-    const key = `${reading.userId ?? ""}/${reading.type}`;
-    const other = found.get(key);
-    if (other === undefined || (reading.bytes ?? 0) > (other.bytes ?? 0)) found.set(key, reading);
+    const other = found.get(keyOf(reading));
+    if (other === undefined || later(age(reading), age(other))) found.set(keyOf(reading), reading);
   }
   return [...found.values()];
+}
+
+function later(a: readonly [number, number], b: readonly [number, number]): boolean {
+  return a[0] > b[0] || (a[0] === b[0] && a[1] > b[1]);
 }
 
 function number(stat: Stat, name: string): number | undefined {

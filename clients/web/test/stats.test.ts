@@ -55,6 +55,14 @@ test("a receiver report that is old says nothing about loss", () => {
   assert.equal(loss(30_000), undefined);
 });
 
+test("of two entries for one stream the one heard last is alive", () => {
+  const inbound = (id: string, lastPacketReceivedTimestamp: number, bytesReceived: number): Stat => ({
+    id, type: "inbound-rtp", timestamp: 9, mid: "1", lastPacketReceivedTimestamp, bytesReceived,
+  });
+  const { remote } = readStats([inbound("old", 100, 9000), inbound("new", 8000, 10)], bindings);
+  assert.deepEqual(remote.map(({ id }) => id), ["new"]);
+});
+
 test("without transport entries the nominated pair is the path", () => {
   const pair: Stat = { id: "P", type: "candidate-pair", timestamp: 1, nominated: true, bytesSent: 7 };
   assert.deepEqual(readStats([pair, { ...pair, id: "Q", nominated: false }], bindings).paths, [{ id: "P", sent: 7 }]);
