@@ -49,6 +49,19 @@ class Settings(BaseSettings):
     strict_callback_urls: bool = False
     """Admit only the vendor's characters in callback URLs; they leave out `:` and `&`."""
 
+    callback_allow: str = ""
+    """Networks that callbacks may go to although they are not public, e.g. `127.0.0.0/8,::1/128`."""
+    callback_timeout_s: float = Field(default=5, gt=0)
+    """Seconds from the start of an attempt to the last byte of its answer."""
+    callback_retry_interval_s: float = Field(default=10, ge=0)
+    """Seconds between a failure and the next attempt, the first retry excepted, which comes at once."""
+    callback_retry_window_s: float = Field(default=60, ge=0)
+    """Seconds after the first attempt in which further attempts begin."""
+    callback_in_flight: int = Field(default=1000, ge=1)
+    """Attempts that one dispatcher has in the air at the same time."""
+    callback_in_flight_per_endpoint: int = Field(default=64, ge=1)
+    """The same for one URL of one application."""
+
     log_format: str = "text"
     """`text` for people, `json` for machines."""
     log_level: str = "info"

@@ -1,0 +1,43 @@
+"""Callbacks that wait: what topics `retries` and `dead-letters` carry."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from schemas.events import EventRecord
+from schemas.words import UnixMs
+
+
+class RetryRecord(Struct, rename="pascal", omit_defaults=True, kw_only=True):
+    """The value of one record of topic `retries`, its key the delivery id: everything that the next attempt needs.
+
+    The record of a callback is in the partition `source_partition` modulo the partitions of the topic, so that whoever
+    consumes a partition of `events` knows where its callbacks wait.
+    """
+
+    delivery_id: str
+    event: EventRecord
+    accepted_ms: UnixMs
+    """When Kafka had the event."""
+    source_partition: int
+    source_offset: int
+    callback_ts: UnixMs
+    """`CallbackTs` of the attempts of the first minute."""
+    attempts: int = 0
+    """Attempts that were made."""
+    first_attempt_ms: UnixMs = 0
+    """When the first attempt began, 0 where none was made."""
+    excused_ms: int = 0
+    """Milliseconds since the first attempt that do not count, since nobody was there to try."""
+    due_ms: UnixMs = 0
+    """When the next attempt is due."""
+
+
+class DeadLetter(Struct, rename="pascal", omit_defaults=True, kw_only=True):
+    """The value of one record of topic `dead-letters`: a callback that was given up."""
+
+    callback: RetryRecord
+    given_up_ms: UnixMs
+    reason: str
+    """Error class of the last attempt, or `parked`."""
+    url: str

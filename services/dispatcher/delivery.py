@@ -1,0 +1,149 @@
+"""A callback on its way: what is known of it in memory, and the records that are written about it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from schemas.callbacks import callback_body
+from schemas.deliveries import DeliveryAttempt, Outcome, delivery_id
+from schemas.retries import DeadLetter, RetryRecord
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from schemas.events import EventRecord
+    from services.dispatcher.partition import Partition
+    from services.dispatcher.sender import Answer
+
+SAME_BYTES_MS = 60_000
+"""From the first attempt on, for so long every attempt has the same body."""
+
+
+class Delivery:
+    """One callback, from the moment its event is taken from Kafka (or found in the retry lane) until it is done."""
+
+    __slots__ = (
+        "accepted_ms",
+        "attempts",
+        "callback_ts",
+        "delivery_id",
+        "due_ms",
+        "event",
+        "excused_ms",
+        "first_attempt_ms",
+        "in_lane",
+        "moving",
+        "offset",
+        "partition",
+        "persist_first",
+        "taken_ms",
+        "url",
+    )
+
+    def __init__(self, event: EventRecord, partition: Partition, offset: int, accepted_ms: int, now_ms: int) -> None:
+        self.event = event
+        self.delivery_id = delivery_id(event.sdk_app_id, event.event_id)
+        self.partition = partition
+        self.offset = offset
+        self.accepted_ms = accepted_ms
+        self.callback_ts = accepted_ms
+        self.attempts = 0
+        self.first_attempt_ms = 0
+        self.excused_ms = 0
+        self.due_ms = 0
+        self.taken_ms = now_ms
+        self.url = ""
+        self.in_lane = False
+        """Whether the retry lane holds it, so that its event is done with."""
+        self.persist_first = False
+        """Whether the lane must have it before it is sent: its `callback_ts` cannot be told from the event."""
+        self.moving: asyncio.Future[None] | None = None
+        """Done when the write to the lane that is under way is."""
+
+    @classmethod
+    def of_record(cls, record: RetryRecord, partition: Partition, now_ms: int) -> Delivery:
+        """A callback as the retry lane holds it. The time since it was due is excused: nobody was there to try."""
+        delivery = cls(record.event, partition, record.source_offset, record.accepted_ms, now_ms)
+        delivery.callback_ts = record.callback_ts
+        delivery.attempts = record.attempts
+        delivery.first_attempt_ms = record.first_attempt_ms
+        delivery.excused_ms = record.excused_ms + max(0, now_ms - record.due_ms) if record.attempts else 0
+        delivery.due_ms = max(now_ms, record.due_ms)
+        delivery.in_lane = True
+        delivery.refresh(now_ms)
+        return delivery
+
+    @property
+    def room(self) -> str:
+        """What first attempts keep their order within."""
+        event = self.event
+        return event.room_id or event.task_id or ""
+
+    @property
+    def window_start_ms(self) -> int:
+        """Start of the time in which attempts are made."""
+        return self.first_attempt_ms + self.excused_ms
+
+    def refresh(self, now_ms: int) -> None:
+        """Choose another `callback_ts` where the one there is would be stale at the first attempt."""
+        if not self.attempts and now_ms - self.callback_ts > SAME_BYTES_MS:
+            self.callback_ts = now_ms
+            self.persist_first = True
+
+    def callback_ts_at(self, now_ms: int) -> int:
+        """`CallbackTs` of an attempt that begins now."""
+        if self.attempts and now_ms - self.first_attempt_ms > SAME_BYTES_MS:
+            return now_ms
+        return self.callback_ts
+
+    def body_at(self, callback_ts: int) -> bytes:
+        """The request's body."""
+        return callback_body(self.event, callback_ts)
+
+    def to_record(self) -> RetryRecord:
+        """What the retry lane keeps."""
+        return RetryRecord(
+            delivery_id=self.delivery_id,
+            event=self.event,
+            accepted_ms=self.accepted_ms,
+            source_partition=self.partition.number,
+            source_offset=self.offset,
+            callback_ts=self.callback_ts,
+            attempts=self.attempts,
+            first_attempt_ms=self.first_attempt_ms,
+            excused_ms=self.excused_ms,
+            due_ms=self.due_ms,
+        )
+
+    def to_dead_letter(self, now_ms: int, reason: str) -> DeadLetter:
+        """What is kept of a callback that is given up."""
+        return DeadLetter(callback=self.to_record(), given_up_ms=now_ms, reason=reason, url=self.url)
+
+    def attempt(self, callback_ts: int, started_ms: int, answer: Answer, outcome: Outcome) -> DeliveryAttempt:
+        """The row of an attempt."""
+        event = self.event
+        return DeliveryAttempt(
+            delivery_id=self.delivery_id,
+            attempt=self.attempts,
+            request_id=secrets.token_hex(16),
+            sdk_app_id=event.sdk_app_id,
+            event_id=event.event_id,
+            event_group_id=event.event_group_id,
+            event_type=event.event_type,
+            event_ms_ts=event.event_ms_ts,
+            accepted_ms=self.accepted_ms,
+            room_id=event.room_id or "",
+            room_id_type=event.room_id_type,
+            user_id=event.user_id or "",
+            task_id=event.task_id or "",
+            url=self.url,
+            callback_ts=callback_ts,
+            started_ms=started_ms,
+            duration_ms=answer.duration_ms,
+            status=answer.status,
+            outcome=outcome,
+            error_class=answer.error_class,
+            error=answer.error,
+            response=answer.response,
+        )

@@ -1,0 +1,53 @@
+"""What a dispatcher holds of one partition of `events` while the partition is its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.dispatcher.recent import RecentEvents
+from services.dispatcher.tracker import OffsetTracker
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from services.dispatcher.delivery import Delivery
+
+
+class Partition:
+    """Offsets, the memory of recent events, and the callbacks of one partition.
+
+    A callback is in `pending` while its event's offset waits for it, in `lane` while the retry lane holds it.
+    """
+
+    def __init__(self, number: int, lane_number: int) -> None:
+        self.number = number
+        self.lane_number = lane_number
+        self.tracker = OffsetTracker(0)
+        self.recent = RecentEvents()
+        self.pending: dict[int, Delivery] = {}
+        """By offset, oldest first."""
+        self.lane: dict[str, Delivery] = {}
+        """By delivery id."""
+        self.tasks: set[asyncio.Task[None]] = set()
+        """Attempts and writes under way."""
+        self.ready = False
+        """Whether what an earlier owner left has been read."""
+        self.draining = False
+        """Whether nothing new begins, since the partition goes to another dispatcher."""
+        self.closed = False
+        """Whether it is gone: what ends now is ignored."""
+        self.dirty = False
+        """Whether something was completed since the last commit."""
+
+    def complete(self, offset: int) -> None:
+        """Note that an event is done with, or that the retry lane has it."""
+        self.pending.pop(offset, None)
+        self.tracker.complete(offset)
+        self.dirty = True
+
+    def close(self) -> None:
+        """Let go of everything; attempts under way are the caller's to end."""
+        self.draining = True
+        self.closed = True
+        self.pending.clear()
+        self.lane.clear()

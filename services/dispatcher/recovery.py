@@ -1,0 +1,181 @@
+"""What an earlier owner of partitions left in Kafka: committed offsets, waiting callbacks, recent events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from msgspec import Struct
+
+from schemas.deliveries import delivery_id
+from schemas.retries import RetryRecord
+from schemas.topics import EVENTS, RETRIES
+from services.dispatcher.delivery import Delivery
+from services.dispatcher.recent import REMEMBERED_MS
+from services.dispatcher.tracker import OffsetTracker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from services.dispatcher.partition import Partition
+    from services.runtime.clock import Clock
+    from services.runtime.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+class _Identity(Struct, rename="pascal"):
+    """As much of an event as its memory needs."""
+
+    sdk_app_id: int
+    event_id: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+_identities = msgspec.json.Decoder(_Identity)
+_retries = msgspec.json.Decoder(RetryRecord)
+
+
+def event_number(delivery: str) -> int:
+    """What stands for a delivery id in the memory of recent events."""
+    return int(delivery[:16], 16)
+
+
+async def recover(settings: Settings, group: str, partitions: Iterable[Partition], clock: Clock) -> dict[int, int]:
+    """Fill the partitions' trackers, memories and lanes; the result is the offset from which each has to be read.
+
+    Raises `KafkaError` when the broker is away.
+    """
+    by_number = {TopicPartition(EVENTS.name, partition.number): partition for partition in partitions}
+    committed = await _committed(settings, group, list(by_number))
+    reader = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=4 << 20,
+        fetch_max_wait_ms=100,
+    )
+    await reader.start()
+    try:
+        starts = await _starts(reader, by_number, committed)
+        await _remember(reader, by_number, starts, clock)
+        await _read_lanes(reader, list(by_number.values()), clock)
+    finally:
+        await reader.stop()
+    return {partition.number: starts[tp] for tp, partition in by_number.items()}
+
+
+async def _committed(
+    settings: Settings, group: str, partitions: list[TopicPartition]
+) -> dict[TopicPartition, tuple[int, str]]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(group, partitions=partitions)
+    finally:
+        await admin.close()
+    return {tp: (entry.offset, entry.metadata or "") for tp, entry in offsets.items() if entry.offset >= 0}
+
+
+async def _starts(
+    reader: AIOKafkaConsumer, partitions: dict[TopicPartition, Partition], committed: dict[TopicPartition, Any]
+) -> dict[TopicPartition, int]:
+    beginnings = await reader.beginning_offsets(list(partitions))
+    starts = {}
+    for tp, partition in partitions.items():
+        offset, metadata = committed.get(tp, (-1, ""))
+        if offset < beginnings[tp]:
+            if offset >= 0:
+                log.error(
+                    "events expired before they were called back", partition=tp.partition, lost=beginnings[tp] - offset
+                )
+            offset, metadata = beginnings[tp], ""
+        partition.tracker = OffsetTracker(offset, metadata)
+        starts[tp] = offset
+    return starts
+
+
+async def _remember(
+    reader: AIOKafkaConsumer,
+    partitions: dict[TopicPartition, Partition],
+    starts: dict[TopicPartition, int],
+    clock: Clock,
+) -> None:
+    """Read again what came within ten minutes before the first event that is to be called back."""
+    since = {}
+    ends = await reader.end_offsets(list(partitions))
+    for tp, start in starts.items():
+        timestamp = clock()
+        if start < ends[tp]:
+            reader.assign([tp])
+            reader.seek(tp, start)
+            for records in (await reader.getmany(tp, timeout_ms=5000, max_records=1)).values():
+                timestamp = records[0].timestamp
+        since[tp] = max(0, timestamp - REMEMBERED_MS)
+    reader.assign(list(partitions))
+    found = await reader.offsets_for_times(since)
+    targets = {}
+    for tp, start in starts.items():
+        entry = found.get(tp)
+        first = start if entry is None else min(entry.offset, start)
+        reader.seek(tp, first)
+        targets[tp] = start
+
+    def remember(tp: TopicPartition, record: Any) -> None:
+        if record.offset < targets[tp]:
+            try:
+                identity = _identities.decode(record.value)
+            except msgspec.DecodeError:
+                return
+            number = event_number(delivery_id(identity.sdk_app_id, identity.event_id))
+            partitions[tp].recent.seen(number, record.timestamp)
+
+    await _read_up_to(reader, targets, remember)
+
+
+async def _read_lanes(reader: AIOKafkaConsumer, partitions: list[Partition], clock: Clock) -> None:
+    """Read the callbacks that wait. Of the records of one callback the last one counts."""
+    owners = {partition.number: partition for partition in partitions}
+    lanes = [TopicPartition(RETRIES.name, number) for number in {partition.lane_number for partition in partitions}]
+    reader.assign(lanes)
+    await reader.seek_to_beginning(*lanes)
+    targets = await reader.end_offsets(lanes)
+    waiting: dict[str, bytes] = {}
+
+    def keep(_: TopicPartition, record: Any) -> None:
+        key = record.key.decode()
+        if record.value is None:
+            waiting.pop(key, None)
+        else:
+            waiting[key] = record.value
+
+    await _read_up_to(reader, targets, keep)
+    now_ms = clock()
+    for key, value in waiting.items():
+        try:
+            record = _retries.decode(value)
+        except msgspec.DecodeError as error:
+            log.error("waiting callback cannot be read", delivery=key, error=str(error))
+            continue
+        owner = owners.get(record.source_partition)
+        if owner is not None:
+            owner.lane[key] = Delivery.of_record(record, owner, now_ms)
+
+
+async def _read_up_to(
+    reader: AIOKafkaConsumer, targets: dict[TopicPartition, int], handle: Callable[[TopicPartition, Any], None]
+) -> None:
+    remaining = set(targets)
+    while True:
+        for tp in list(remaining):
+            if await reader.position(tp) >= targets[tp]:
+                remaining.discard(tp)
+                reader.pause(tp)
+        if not remaining:
+            return
+        for tp, records in (await reader.getmany(*remaining, timeout_ms=200, max_records=5000)).items():
+            for record in records:
+                handle(tp, record)

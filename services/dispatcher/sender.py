@@ -1,0 +1,148 @@
+"""One attempt over HTTP: what went out, what came back, how long it took."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ssl
+import time
+from functools import lru_cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Self
+
+import aiohttp
+from msgspec import Struct
+from yarl import URL
+
+from schemas.deliveries import MAX_STORED_RESPONSE
+from services.dispatcher.addresses import AddressGuard, BlockedAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_RESPONSE = 64 * 1024
+"""Bytes of an answer's body that are read at most; a longer one is a failure."""
+_KEEP_ALIVE_S = 15.0
+_DNS_CACHE_S = 10
+USER_AGENT = f"Roompulse/{version('roompulse')}"
+
+
+class Answer(Struct):
+    """What an attempt came to. `error_class` is empty when it succeeded."""
+
+    status: int = 0
+    """HTTP status, 0 where none was received."""
+    duration_ms: int = 0
+    error_class: str = ""
+    error: str = ""
+    response: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the customer has the callback: status 200, read to its end, in time."""
+        return not self.error_class
+
+
+class HttpSender:
+    """Posts callbacks over connections that are kept alive.
+
+    Everything counts against one deadline, from the look-up of the name to the last byte of the answer. Redirects are
+    not followed, cookies not kept, bodies not decompressed, certificates verified. Any status but 200 is a failure.
+    """
+
+    def __init__(self, *, timeout_s: float, guard: AddressGuard) -> None:
+        self._timeout_s = timeout_s
+        self._guard = guard
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                # How many requests are in the air is decided before they come here.
+                limit=0,
+                keepalive_timeout=_KEEP_ALIVE_S,
+                ttl_dns_cache=_DNS_CACHE_S,
+                socket_factory=self._guard.open_socket,
+            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding"),
+            headers={"User-Agent": USER_AGENT, "Content-Type": "application/json"},
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Send a body and wait for the answer. Never raises for what the network or the other side does."""
+        started = time.perf_counter()
+        answer = Answer()
+        try:
+            target = _parse(url)
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._session.post(target, data=body, headers=headers, allow_redirects=False) as response,
+            ):
+                answer.status = response.status
+                await _read(response, answer)
+        except TimeoutError:
+            answer.error_class, answer.error = "timeout", f"no complete answer within {self._timeout_s:g} s"
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+            answer.error_class, answer.error = classify(error), str(error)[:MAX_STORED_RESPONSE]
+        answer.duration_ms = round((time.perf_counter() - started) * 1000)
+        return answer
+
+
+async def _read(response: aiohttp.ClientResponse, answer: Answer) -> None:
+    received = 0
+    kept = b""
+    async for chunk in response.content.iter_any():
+        received += len(chunk)
+        if len(kept) < MAX_STORED_RESPONSE:
+            kept += chunk[: MAX_STORED_RESPONSE - len(kept)]
+            answer.response = kept.decode("utf-8", "replace")
+        if received > MAX_RESPONSE:
+            response.close()
+            answer.error_class, answer.error = "too-large", f"the answer is longer than {MAX_RESPONSE} bytes"
+            return
+    if response.status != 200:
+        answer.error_class, answer.error = "status", f"status {response.status}"
+
+
+def classify(error: BaseException) -> str:
+    """The class of what went wrong, in one word."""
+    cause = getattr(error, "os_error", None) or error
+    if isinstance(cause, BlockedAddress):
+        return "blocked"
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return "dns"
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            return "tls"
+        case aiohttp.InvalidURL() | ValueError():
+            return "url"
+        case aiohttp.ClientResponseError():
+            return "protocol"
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
+            return "reset"
+        case _:
+            pass
+    match getattr(cause, "errno", None):
+        case errno.ECONNREFUSED:
+            return "refused"
+        case errno.ECONNRESET | errno.EPIPE:
+            return "reset"
+        case errno.EMFILE | errno.ENFILE | errno.EADDRNOTAVAIL | errno.ENOBUFS:
+            return "own"
+        case _:
+            return "connect"
+
+
+@lru_cache(maxsize=16_384)
+def _parse(url: str) -> URL:
+    # Already escaped: the customer's spelling of path and query is what goes out.
+    parsed = URL(url, encoded=True)
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise aiohttp.InvalidURL(url, "callbacks go to http and https URLs only")
+    return parsed

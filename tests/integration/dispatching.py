@@ -1,0 +1,179 @@
+"""A dispatcher, applications and events for the tests of the dispatcher."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from schemas.deliveries import DeliveryAttempt
+from schemas.events import EventRecord, read_event
+from schemas.keys import event_key
+from schemas.topics import DEAD_LETTERS, DELIVERIES, EVENTS, RETRIES
+from services.console.publisher import publish_applications
+from services.console.store import ApplicationStore
+from services.dispatcher.service import run
+from services.runtime.clock import now_ms
+from services.runtime.settings import Settings
+from services.runtime.topics import ensure_topics
+from tests.support.clickhouse import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from schemas.applications import Application
+
+
+def settings_for(bootstrap: str, data: Path, **changes: Any) -> Settings:
+    """Settings of a dispatcher that may call back to this machine and has short times."""
+    return Settings(
+        data=data,
+        kafka_bootstrap=bootstrap,
+        dispatcher_port=free_port(),
+        **{
+            "kafka_partitions": 4,
+            "callback_allow": "127.0.0.0/8,::1/128",
+            "callback_timeout_s": 1.0,
+            "callback_retry_interval_s": 0.5,
+            "callback_retry_window_s": 2.2,
+            **changes,
+        },
+    )
+
+
+class World:
+    """One installation: applications, topics, what the dispatcher wrote."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = ApplicationStore(settings)
+        self._numbers = iter(range(1, 1_000_000))
+        self._producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, linger_ms=5)
+
+    async def open(self) -> None:
+        await ensure_topics(self.settings)
+        await self._producer.start()
+
+    async def close(self) -> None:
+        await self._producer.stop()
+        self.store.close()
+
+    async def application(self, *, key: str | None = "Key0123456789abc", **urls: Any) -> Application:
+        """A new application with callback URLs."""
+        created = self.store.create(f"app_{next(self._numbers)}")
+        return await self.change(created.sdk_app_id, key=key, **urls)
+
+    async def change(self, sdk_app_id: int, **changes: Any) -> Application:
+        """Change and publish an application's callbacks."""
+        application = self.store.set_callback(sdk_app_id, **changes)
+        await publish_applications(self.settings, [application])
+        return application
+
+    async def publish(self, *events: EventRecord, timestamp_ms: int | None = None) -> None:
+        """Put events onto Kafka as ingest does."""
+        sent = [
+            await self._producer.send(
+                EVENTS.name,
+                key=event_key(event.sdk_app_id, event.room_id, event.task_id),
+                value=msgspec.json.encode(event),
+                timestamp_ms=timestamp_ms,
+            )
+            for event in events
+        ]
+        for future in sent:
+            await future
+
+    async def records(self, topic: str) -> list[tuple[str, bytes | None]]:
+        """Everything in a topic, as (key, value)."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+            if not partitions:
+                await consumer._client.force_metadata_update()
+                numbers = range(self.settings.kafka_partitions)
+                partitions = [TopicPartition(topic, number) for number in numbers]
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning(*partitions)
+            ends = await consumer.end_offsets(partitions)
+            found: list[tuple[str, bytes | None]] = []
+            while any([await consumer.position(tp) < end for tp, end in ends.items()]):
+                for records in (await consumer.getmany(timeout_ms=100)).values():
+                    found += [((record.key or b"").decode(), record.value) for record in records]
+            return found
+        finally:
+            await consumer.stop()
+
+    async def attempts(self, sdk_app_id: int | None = None) -> list[DeliveryAttempt]:
+        """The rows of topic `deliveries`, in the order of their start."""
+        rows = [
+            msgspec.json.decode(value, type=DeliveryAttempt)
+            for _, value in await self.records(DELIVERIES.name)
+            if value is not None
+        ]
+        wanted = [row for row in rows if sdk_app_id in (None, row.sdk_app_id)]
+        return sorted(wanted, key=lambda row: (row.started_ms, row.attempt))
+
+    async def attempts_when(
+        self, sdk_app_id: int, enough: Callable[[list[DeliveryAttempt]], bool]
+    ) -> list[DeliveryAttempt]:
+        """The rows of an application once there are enough of them."""
+        async with asyncio.timeout(60):
+            while not enough(rows := await self.attempts(sdk_app_id)):
+                await asyncio.sleep(0.1)
+        return rows
+
+    async def lane(self) -> dict[str, bytes]:
+        """What waits in the retry lane, by delivery id."""
+        waiting: dict[str, bytes] = {}
+        for key, value in await self.records(RETRIES.name):
+            if value is None:
+                waiting.pop(key, None)
+            else:
+                waiting[key] = value
+        return waiting
+
+    async def dead_letters(self, sdk_app_id: int) -> list[dict[str, Any]]:
+        """What was given up."""
+        values = [msgspec.json.decode(value) for _, value in await self.records(DEAD_LETTERS.name) if value]
+        return [value for value in values if value["Callback"]["Event"]["SdkAppId"] == sdk_app_id]
+
+    @asynccontextmanager
+    async def dispatcher(self, settings: Settings | None = None) -> AsyncIterator[asyncio.Task[None]]:
+        """A dispatcher in this process."""
+        stopping = asyncio.Event()
+        task = asyncio.create_task(run(settings or self.settings, stopping))
+        try:
+            yield task
+        finally:
+            stopping.set()
+            await asyncio.wait_for(task, 30)
+
+
+def room_event(
+    application: Application, room: int | str, user: str = "alice", *, event_id: str | None = None, **changes: Any
+) -> EventRecord:
+    """Event 103: a user enters a room."""
+    moment = now_ms()
+    item: dict[str, Any] = {
+        "EventGroupId": 1,
+        "EventType": 103,
+        "EventInfo": {
+            "RoomId": room,
+            "EventTs": moment // 1000,
+            "EventMsTs": moment,
+            "UserId": user,
+            "Role": 20,
+            "TerminalType": 2,
+            "UserType": 3,
+            "Reason": 1,
+            **changes,
+        },
+    }
+    if event_id is not None:
+        item["EventId"] = event_id
+    return read_event(application.sdk_app_id, msgspec.json.encode(item), moment)
