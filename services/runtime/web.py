@@ -43,7 +43,8 @@ def json_answer(value: object, *, status: int = 200, headers: dict[str, str] | N
 
 async def start_site(app: web.Application, settings: Settings, port: int) -> web.AppRunner:
     """Serve an application. Raises `OSError` where the port is taken."""
-    runner = web.AppRunner(app, access_log=None)
+    # A peer that takes nothing must not hold up the end of a service; aiohttp would wait a minute for it.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)
     await runner.setup()
     await web.TCPSite(runner, settings.host, port).start()
     return runner
