@@ -1,0 +1,72 @@
+"""Rows of the tables that the console reads, written straight into ClickHouse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from tests.support.clickhouse import ClickHouseServer
+
+
+class Rollups:
+    """Inserts rows of one application; each later row of a bucket replaces the one before."""
+
+    def __init__(self, clickhouse: ClickHouseServer, database: str, sdk_app_id: int) -> None:
+        self._clickhouse = clickhouse
+        self._database = database
+        self.sdk_app_id = sdk_app_id
+        self._computed = 0
+
+    def app(self, bucket_ms: int, **columns: Any) -> None:
+        """A row of `app_10s`; sums that are not named are zero."""
+        counts = {"OnlineUsers": 0, "OnlineRooms": 0, "AbnormalUsers": 0}
+        self._insert("app_10s", {"BucketTime": _time(bucket_ms), **counts, **_sums(), **columns})
+
+    def room(self, bucket_ms: int, room_id: str, room_id_type: int, **columns: Any) -> None:
+        """A row of `room_10s`."""
+        key = {"BucketTime": _time(bucket_ms), "RoomId": room_id, "RoomIdType": room_id_type}
+        self._insert("room_10s", {**key, "OnlineUsers": 0, "AbnormalUsers": 0, **_sums(), **columns})
+
+    def attempt(self, delivery_id: str, attempt: int, started_ms: int, **columns: Any) -> None:
+        """A row of `deliveries`."""
+        row = {
+            "DeliveryId": delivery_id,
+            "Attempt": attempt,
+            "RequestId": f"{delivery_id}-{attempt}",
+            "EventId": f"event-{delivery_id}",
+            "EventGroupId": 1,
+            "EventType": 103,
+            "EventTime": _time(started_ms - 200),
+            "AcceptedTime": _time(started_ms - 100),
+            "RoomId": "8801",
+            "RoomIdType": 0,
+            "UserId": "alice",
+            "TaskId": "",
+            "Url": "http://customer.example:9000/callback",
+            "CallbackTime": _time(started_ms),
+            "StartedTime": _time(started_ms),
+            "DurationMs": 12,
+            "Status": 200,
+            "Outcome": "delivered",
+            "ErrorClass": "",
+            "Error": "",
+            "Response": '{"code":0}',
+        }
+        self._insert("deliveries", row | columns)
+
+    def _insert(self, table: str, row: dict[str, Any]) -> None:
+        self._computed += 1
+        if table != "deliveries":
+            row["ComputedTime"] = _time(1_700_000_000_000 + self._computed)
+        text = orjson.dumps({"SdkAppId": self.sdk_app_id, **row}).decode()
+        self._clickhouse.query(f"INSERT INTO `{self._database}`.{table} FORMAT JSONEachRow {text}")
+
+
+def _sums() -> dict[str, int]:
+    return {"VideoStutterMs": 0, "VideoPlayMs": 0, "AudioStutterMs": 0, "AudioPlayMs": 0}
+
+
+def _time(ms: int) -> str:
+    return f"{ms // 1000}.{ms % 1000:03}"
