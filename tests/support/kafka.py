@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
 from services.embedded.kafka import wait_ready
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 class KafkaBroker:
     """`python -m services.embedded.kafka` on a data folder; as a context manager it is stopped at the end.
 
-    `port` stays the same over restarts.
+    `port` stays the same over restarts; `environment` is added to this process's.
     """
 
-    def __init__(self, data: Path, port: int | None = None) -> None:
+    def __init__(self, data: Path, port: int | None = None, *, environment: dict[str, str] | None = None) -> None:
         self.data = data
         self.port = port or free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
+        self._environment = environment or {}
         self.process: subprocess.Popen[bytes] | None = None
 
-    def launch(self) -> subprocess.Popen[bytes]:
+    def launch(self, *, stderr: int | None = None) -> subprocess.Popen[bytes]:
         """Start the process without waiting for its readiness."""
         environment = {
             "ROOMPULSE_DATA": str(self.data),
@@ -38,30 +39,35 @@ class KafkaBroker:
         }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "services.embedded.kafka"],
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, **self._environment},
+            stderr=stderr,
             start_new_session=True,
         )
         return self.process
 
     def start(self, timeout: float = 180.0) -> Self:
-        """Start the process and wait until a produce and a group join work."""
-        self.launch()
+        """Start the process and wait until a produce and a group join work.
+
+        Raises `RuntimeError` when the process ends before that, `TimeoutError` when it takes longer than `timeout`.
+        """
+        process = self.launch()
         # A thread of its own, since tests call this inside and outside of an event loop.
-        failure: list[BaseException] = []
-
-        def wait() -> None:
+        with ThreadPoolExecutor(1) as thread:
             try:
-                asyncio.run(wait_ready(self.bootstrap, timeout))
-            except BaseException as error:
-                failure.append(error)
-
-        thread = threading.Thread(target=wait)
-        thread.start()
-        thread.join()
-        if failure:
-            self.kill9()
-            raise RuntimeError("Kafka did not become ready") from failure[0]
+                thread.submit(asyncio.run, self._wait_ready(process, timeout)).result()
+            except BaseException:
+                self.kill9()
+                raise
         return self
+
+    async def _wait_ready(self, process: subprocess.Popen[bytes], timeout: float) -> None:
+        waiting = asyncio.create_task(wait_ready(self.bootstrap, timeout))
+        while not (await asyncio.wait({waiting}, timeout=0.1))[0]:
+            if process.poll() is not None:
+                waiting.cancel()
+                await asyncio.gather(waiting, return_exceptions=True)
+                raise RuntimeError(f"Kafka ended with status {process.returncode} before it was ready")
+        waiting.result()
 
     def kill9(self) -> None:
         """End it without warning, as a crash would."""

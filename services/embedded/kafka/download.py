@@ -133,8 +133,8 @@ class _Download:
 
 
 def _in_short(error: requests.RequestException) -> str:
-    url = error.request.url if error.request is not None else None
-    host = urlsplit(url or "").hostname or "the Maven repository"
+    url = str(error.request.url) if error.request is not None else ""
+    host = urlsplit(url).hostname or "the Maven repository"
     if isinstance(error, requests.exceptions.ProxyError):
         return f"the proxy on the way to {host} does not answer"
     if isinstance(error, requests.exceptions.SSLError):
