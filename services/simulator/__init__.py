@@ -1,0 +1,1 @@
+"""Simulated traffic, and a customer's server that receives its callbacks."""
