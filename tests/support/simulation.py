@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import msgspec
 import zstandard
@@ -25,15 +25,21 @@ if TYPE_CHECKING:
 
 SDK_APP_ID = 1400000001
 SECRET_KEY = "5bd2850fff3ecb11d7c805251c51ee463a25727bddc2385f3fa8bfee1bb93b5e"
-Interference = web.Response | None
+Interference = web.Response | Literal["hang up"] | None
 
 
 class IngestStub:
     """Accepts everything that is right; `interfere(request_number)` may answer in its place."""
 
-    def __init__(self, interfere: Callable[[int], Interference] | None = None) -> None:
+    def __init__(
+        self,
+        interfere: Callable[[int], Interference] | None = None,
+        *,
+        secret_key: str = SECRET_KEY,
+        port: int = 0,
+    ) -> None:
         self.requests: list[tuple[str, bytes]] = []
-        """Path and body as sent, in order of arrival, of the requests that were answered with 200."""
+        """Path and body, unpacked, in order of arrival, of the requests that were answered with 200."""
         self.events: list[EventRecord] = []
         self.reports: list[Report] = []
         self.intervals: list[TaskInterval] = []
@@ -43,6 +49,8 @@ class IngestStub:
         self.busiest = 0
         self.url = ""
         self._interfere = interfere
+        self._secret_key = secret_key
+        self._port = port
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -50,7 +58,7 @@ class IngestStub:
         app.router.add_post("/v1/{kind}", self._take)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
         await site.start()
         assert site._server is not None
         port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
@@ -63,12 +71,16 @@ class IngestStub:
 
     async def _take(self, request: web.Request) -> web.Response:
         self.seen += 1
-        raw = await request.read()
+        raw = unpacked(await request.read())
         answer = self._interfere(self.seen) if self._interfere is not None else None
         self.busy += 1
         self.busiest = max(self.busiest, self.busy)
         try:
             await asyncio.sleep(0)
+            if answer == "hang up":
+                assert request.transport is not None
+                request.transport.close()
+                return web.Response()
             if answer is not None:
                 return answer
             accepted = self._check(request, raw)
@@ -81,16 +93,10 @@ class IngestStub:
         return web.json_response({"Accepted": accepted, "Rejected": []})
 
     def _check(self, request: web.Request, raw: bytes) -> int:
-        # aiohttp unpacks gzip; what it leaves packed is unpacked here.
-        match request.headers.get("Content-Encoding", ""):
-            case "gzip" if raw[:2] == b"\x1f\x8b":
-                raw = gzip.decompress(raw)
-            case "zstd" if raw[:4] == b"\x28\xb5\x2f\xfd":
-                raw = zstandard.decompress(raw)
         if request.path == "/v1/reports":
             return self._check_report(raw)
         assert request.headers["SdkAppId"] == str(SDK_APP_ID)
-        assert sign_matches(SECRET_KEY, raw, request.headers["Sign"]), "Sign"
+        assert sign_matches(self._secret_key, raw, request.headers["Sign"]), "Sign"
         parts = [bytes(item) for item in msgspec.json.decode(raw, type=list[msgspec.Raw])] if raw[:1] == b"[" else [raw]
         for part in parts:
             if request.path == "/v1/events":
@@ -104,12 +110,21 @@ class IngestStub:
         verify(
             report.user_sig,
             sdk_app_id=SDK_APP_ID,
-            key=SECRET_KEY,
+            key=self._secret_key,
             user_id=report.user_id,
             now=report.sent_ms // 1000,
         )
         self.reports.append(report)
         return len(report.samples) + len(report.events)
+
+
+def unpacked(body: bytes) -> bytes:
+    """The body as it was before it was packed with gzip or zstd; aiohttp's server has undone some of it already."""
+    if body.startswith(b"\x1f\x8b"):
+        return gzip.decompress(body)
+    if body.startswith(b"\x28\xb5\x2f\xfd"):
+        return zstandard.decompress(body)
+    return body
 
 
 def error_answer(status: int, code: str, **headers: str) -> web.Response:

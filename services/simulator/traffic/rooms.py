@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
 from services.simulator.traffic.casting import plan_call
@@ -13,7 +13,7 @@ from services.simulator.traffic.plan import Room
 from services.simulator.traffic.recording import record_call
 from services.simulator.traffic.relaying import relay_call
 from services.simulator.traffic.reporting import reports_of
-from services.simulator.traffic.roomevents import event_time, room_events
+from services.simulator.traffic.roomevents import CREATED_BEFORE_ENTRY_MS, event_time, room_events
 from services.simulator.traffic.seeds import random_of
 
 if TYPE_CHECKING:
@@ -71,8 +71,16 @@ def calls_of(scenario: Scenario, room: Room) -> Iterator[Call]:
 def items_of(scenario: Scenario, room: Room) -> Iterator[Item]:
     """Everything that is sent about a room, in the order in which it is made."""
     disorder = Disorder(scenario, room)
+    rest: Iterator[Item] = iter(())
     for call in calls_of(scenario, room):
-        yield from _call_items(call, disorder)
+        # What was held back of the call before may come in the midst of this one.
+        for item in rest:
+            if item.made_ms >= call.start_ms - CREATED_BEFORE_ENTRY_MS:
+                rest = chain((item,), rest)
+                break
+            yield item
+        rest = heapq.merge(rest, _call_items(call, disorder), key=_made)
+    yield from rest
 
 
 def _after(call: Call) -> int:
