@@ -18,7 +18,6 @@ from services.runtime.web import add_health_routes, json_answer, start_site
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
 
     from services.runtime.settings import Settings
 
@@ -101,14 +100,13 @@ class Receiver:
         return {}
 
     async def _counters(self, _: web.Request) -> web.Response:
-        return json_answer(
-            {
-                "Received": self.received,
-                "Verified": self.verified,
-                "Failed": self.failed,
-                "LastEvents": list(self._last),
-            }
-        )
+        counters = {
+            "Received": self.received,
+            "Verified": self.verified,
+            "Failed": self.failed,
+            "LastEvents": list(self._last),
+        }
+        return web.Response(body=msgspec.json.encode(counters), content_type="application/json")
 
     async def _callback(self, request: web.Request) -> web.Response:
         body = await request.read()
@@ -141,7 +139,7 @@ class Receiver:
             event = msgspec.json.decode(body, type=dict[str, Any])
         except msgspec.DecodeError:
             event = {}
-        self._last.append({"SdkAppId": sdk_app_id, "Verified": verified, **event})
+        self._last.append({**event, "SdkAppId": sdk_app_id, "Verified": verified})
         if not self._quiet:
             click.echo(f"{'ok    ' if verified else 'FAILED'} {describe(event)}")
 
@@ -164,11 +162,6 @@ def describe(event: dict[str, Any]) -> str:
     return " ".join(parts)
 
 
-def keys_of(keys: Mapping[int, str]) -> KeyOf:
-    """Keys that are known from the start, by SdkAppId."""
-    return keys.get
-
-
 def keys_in(store: ApplicationStore) -> KeyOf:
     """Keys as the control plane has them now."""
 
@@ -181,10 +174,10 @@ def keys_in(store: ApplicationStore) -> KeyOf:
     return key_of
 
 
-async def run(settings: Settings, stopping: asyncio.Event) -> None:
+async def run(settings: Settings, stopping: asyncio.Event, *, quiet: bool = False) -> None:
     """Serve on `Settings.demo_receiver_port` until the event is set."""
     store = ApplicationStore(settings)
-    receiver = Receiver(keys_in(store))
+    receiver = Receiver(keys_in(store), quiet=quiet)
     runner = await start_site(receiver.application(), settings, settings.demo_receiver_port)
     try:
         await stopping.wait()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import msgspec
-import structlog
 from msgspec import Struct
 
 from services.simulator.tally import Refusal
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from services.simulator.tally import Tally
     from services.simulator.traffic.items import Item
     from services.simulator.wire import Request, Wire
-
-log = structlog.get_logger(__name__)
 
 AGAIN = frozenset({429, 500, 502, 503, 504})
 STOP = frozenset({401, 403})
@@ -39,12 +36,12 @@ Acknowledged = Callable[["Item", frozenset[int]], None]
 
 
 class RefusedByIngest(Exception):
-    """Ingest does not know the application or its key; nothing that follows would be taken."""
+    """Ingest does not know the application or its key, or is no ingest; nothing that follows would be taken."""
 
 
 class _Rejected(Struct, rename="pascal"):
     index: int
-    field: str = ""
+    field: str | None = None
     code: str = ""
     reason: str = ""
 
@@ -57,7 +54,7 @@ class _Answer(Struct, rename="pascal"):
 class _Error(Struct, rename="pascal"):
     code: str = ""
     reason: str = ""
-    field: str = ""
+    field: str | None = None
 
 
 class _ErrorAnswer(Struct, rename="pascal"):
@@ -156,7 +153,7 @@ class Sender:
         """Status (0 where there was no answer), body, and how long ingest asks to wait."""
         try:
             async with http.post(
-                self._base_url + request.path, data=request.body, headers=request.headers, skip_auto_headers=("Accept",)
+                self._base_url + request.path, data=request.body, headers=request.headers, allow_redirects=False
             ) as answer:
                 body = await answer.read()
                 self._tally.bytes_sent += len(request.body)
@@ -166,7 +163,10 @@ class Sender:
 
     def _took(self, request: Request, body: bytes) -> None:
         self._known = True
-        answer = msgspec.json.decode(body, type=_Answer)
+        try:
+            answer = msgspec.json.decode(body, type=_Answer)
+        except msgspec.DecodeError as error:
+            raise RefusedByIngest(f"{self._base_url} answers 200 with what no ingest says: {body[:80]!r}") from error
         tally = self._tally
         tally.requests += 1
         tally.accepted += answer.accepted
@@ -176,8 +176,8 @@ class Sender:
         if self._acknowledged is not None:
             self._acknowledged(request.item, frozenset(rejected.index for rejected in answer.rejected))
 
-    def _refuse(self, request: Request, status: int, code: str, field: str, reason: str) -> None:
-        self._tally.refuse(Refusal(path=request.path, status=status, code=code, field=field, reason=reason))
+    def _refuse(self, request: Request, status: int, code: str, field: str | None, reason: str) -> None:
+        self._tally.refuse(Refusal(path=request.path, status=status, code=code, field=field or "", reason=reason))
 
 
 def _error_of(body: bytes) -> _Error:

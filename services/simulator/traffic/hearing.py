@@ -15,6 +15,8 @@ from services.simulator.traffic.troubles import stutters_between
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+FIRST_REPORT_AFTER_MS = 3_000
+"""The first report of a session comes early: it tells who the user is."""
 REPORT_EVERY_MS = 10_000
 
 
@@ -89,7 +91,10 @@ def reported_until(stay: Stay, hearing: Hearing) -> int:
     """The end of the last sample that reached a report: a client that vanished took the rest with it."""
     if stay.says_goodbye or stay.tail_ms is not None:
         return stay.end_ms
-    last_report_ms = stay.join_ms + (stay.end_ms - stay.join_ms) // REPORT_EVERY_MS * REPORT_EVERY_MS
+    first_report_ms = stay.join_ms + FIRST_REPORT_AFTER_MS
+    if stay.end_ms < first_report_ms:
+        return stay.join_ms
+    last_report_ms = stay.end_ms - (stay.end_ms - first_report_ms) % REPORT_EVERY_MS
     grid_ms = last_report_ms - last_report_ms % SAMPLE_GRID_MS
     return max(edge for edge in (stay.join_ms, grid_ms, *hearing.cuts) if edge <= last_report_ms)
 

@@ -10,7 +10,7 @@ import msgspec
 from schemas.reports import Client, ClientEvent, Report, Sample
 from schemas.words import RoomId, UserType
 from services.simulator.traffic.clientevents import client_events
-from services.simulator.traffic.hearing import REPORT_EVERY_MS, hearing_of
+from services.simulator.traffic.hearing import FIRST_REPORT_AFTER_MS, REPORT_EVERY_MS, hearing_of
 from services.simulator.traffic.items import ClientReport
 from services.simulator.traffic.measuring import samples_of
 from services.simulator.traffic.seeds import identifier
@@ -33,7 +33,7 @@ def reports_of(call: Call, stay: Stay) -> Iterator[ClientReport]:
         yield _failed_entry(call, stay, stay.failed_entry_ms)
     hearing = hearing_of(call, stay)
     session = _Session(call, stay, hearing)
-    sent_ms = stay.join_ms + REPORT_EVERY_MS
+    sent_ms = stay.join_ms + FIRST_REPORT_AFTER_MS
     pending: deque[Sample] = deque()
     for sample in samples_of(call, stay, hearing):
         end_ms = sample.start_ms + sample.dur_ms

@@ -116,6 +116,8 @@ def test_reports_count_from_one_and_come_every_ten_seconds(seed: int) -> None:
     for reports in sessions(seed).values():
         assert [report.seq for report in reports] == list(range(1, len(reports) + 1))
         assert reports[0].client is not None
+        if reports[0].samples:
+            assert reports[0].sent_ms - reports[0].samples[0].start_ms <= 3000
         for report in reports:
             assert all(sample.start_ms + sample.dur_ms <= report.sent_ms for sample in report.samples)
         for earlier, later in pairwise(reports[:-1]):
