@@ -21,8 +21,18 @@ $(INSTALLED): $(BIN)/uv requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $(INSTALLED)
 
-setup: $(INSTALLED) ## Virtual environment, packages
+setup: $(INSTALLED) web ## Virtual environment, packages, front end
 	@:
+
+web: $(INSTALLED) ## Build the console's pages (quick where nothing changed)
+	@$(BIN)/python -m services.console.web.build
+
+chromium: ## The browser for browser tests, where it can be installed
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && echo "installing Chromium for the browser tests" \
+	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	} || echo "no Chromium, and it cannot be installed here: browser tests will be skipped"
 
 lock: $(BIN)/uv ## Pin all packages of pyproject.toml anew
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
@@ -32,7 +42,7 @@ lock: $(BIN)/uv ## Pin all packages of pyproject.toml anew
 run: setup ## Start everything (ARGS="--data DIR" is passed on to `roompulse up`)
 	@$(BIN)/roompulse up $(ARGS)
 
-test: setup lint ## Lint, types and every test of the suite
+test: setup chromium lint ## Lint, types and every test of the suite
 	$(BIN)/pytest $(ARGS)
 
 lint: setup ## ruff and mypy
@@ -44,7 +54,11 @@ format: setup ## Rewrite the code in ruff's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: setup ## Write the generated pages anew
+	$(BIN)/python -m services.runtime.reference
+	$(BIN)/python -m schemas.jsonschema
+
 clean: ## Remove what the targets above made, the data folder excepted
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup lock run test lint format clean
+.PHONY: help setup web chromium lock run test lint format docs clean

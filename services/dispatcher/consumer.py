@@ -79,15 +79,18 @@ class EventConsumer(ConsumerRebalanceListener):
         self._commit_lock = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        await self._consumer.start()
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
         self._consumer.subscribe([EVENTS.name], listener=self)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._let_go()
         # Kafka may be away.
-        with contextlib.suppress(TimeoutError, KafkaError):
-            await asyncio.wait_for(self._consumer.stop(), _LEAVE_S)
+        await asyncio.wait([asyncio.create_task(self._consumer.stop())], timeout=_LEAVE_S)
 
     @property
     def partitions(self) -> list[Partition]:
@@ -173,6 +176,7 @@ class EventConsumer(ConsumerRebalanceListener):
     async def _let_go(self) -> None:
         for task in self._recoveries:
             task.cancel()
+        await asyncio.gather(*self._recoveries, return_exceptions=True)
         partitions = list(self._partitions.values())
         under_way = {task for partition in partitions for task in partition.tasks}
         for partition in partitions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import structlog
@@ -41,13 +40,16 @@ class Journal:
         )
 
     async def __aenter__(self) -> Self:
-        await self._producer.start()
+        try:
+            await self._producer.start()
+        except BaseException:
+            await self._producer.stop()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # What is not acknowledged by now nobody waits for any more.
-        with contextlib.suppress(TimeoutError, KafkaError):
-            await asyncio.wait_for(self._producer.stop(), _CLOSE_WITHIN_S)
+        # What is not acknowledged by now nobody waits for any more, and Kafka may be away.
+        await asyncio.wait([asyncio.create_task(self._producer.stop())], timeout=_CLOSE_WITHIN_S)
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has."""

@@ -58,8 +58,8 @@ async def recover(settings: Settings, group: str, partitions: Iterable[Partition
         max_partition_fetch_bytes=4 << 20,
         fetch_max_wait_ms=100,
     )
-    await reader.start()
     try:
+        await reader.start()
         starts = await _starts(reader, by_number, committed)
         await _remember(reader, by_number, starts, clock)
         await _read_lanes(reader, list(by_number.values()), clock)
@@ -72,8 +72,8 @@ async def _committed(
     settings: Settings, group: str, partitions: list[TopicPartition]
 ) -> dict[TopicPartition, tuple[int, str]]:
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
-    await admin.start()
     try:
+        await admin.start()
         offsets = await admin.list_consumer_group_offsets(group, partitions=partitions)
     finally:
         await admin.close()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from schemas.applications import CallbackConfig
 from schemas.deliveries import DeliveryAttempt
 from schemas.events import EventRecord, read_event
 from schemas.keys import event_key
@@ -45,6 +46,11 @@ def settings_for(bootstrap: str, data: Path, **changes: Any) -> Settings:
     )
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment with which a process has these settings."""
+    return {f"ROOMPULSE_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}
+
+
 class World:
     """One installation: applications, topics, what the dispatcher wrote."""
 
@@ -54,11 +60,12 @@ class World:
         self._numbers = iter(range(1, 1_000_000))
         self._producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, linger_ms=5)
 
-    async def open(self) -> None:
+    async def __aenter__(self) -> Self:
         await ensure_topics(self.settings)
         await self._producer.start()
+        return self
 
-    async def close(self) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._producer.stop()
         self.store.close()
 
@@ -66,6 +73,13 @@ class World:
         """A new application with callback URLs."""
         created = self.store.create(f"app_{next(self._numbers)}")
         return await self.change(created.sdk_app_id, key=key, **urls)
+
+    async def application_at(self, url: str) -> Application:
+        """A new application with a URL for room events that no console would have let pass."""
+        created = self.store.create(f"app_{next(self._numbers)}")
+        changed = msgspec.structs.replace(created, callback=CallbackConfig(room_url=url), version=2)
+        await publish_applications(self.settings, [changed])
+        return changed
 
     async def change(self, sdk_app_id: int, **changes: Any) -> Application:
         """Change and publish an application's callbacks."""
@@ -152,6 +166,11 @@ class World:
         finally:
             stopping.set()
             await asyncio.wait_for(task, 30)
+
+
+def event_of(application: Application, item: dict[str, Any]) -> EventRecord:
+    """The event of a body as a media server posts it."""
+    return read_event(application.sdk_app_id, msgspec.json.encode(item), now_ms())
 
 
 def room_event(

@@ -1,0 +1,1 @@
+"""The console's pages: TypeScript, built by Vite into `dist`."""

@@ -1,0 +1,120 @@
+/** The console's interface. Times are Unix milliseconds, rates per cent, null is unknown. */
+
+export const BUCKET_MS = 10_000;
+export const POINTS = 384;
+
+export interface Application {
+  SdkAppId: number;
+  Name: string;
+  Status: "enabled" | "disabled";
+}
+
+export interface Numbers {
+  OnlineUsers: number | null;
+  AbnormalUsers: number | null;
+  OnlineRooms: number | null;
+  VideoStutterRate: number | null;
+  AudioStutterRate: number | null;
+}
+
+export interface Point extends Numbers {
+  BucketTime: number;
+  Provisional: boolean;
+}
+
+export interface Latest extends Numbers {
+  State: "settled" | "provisional" | "stale" | "none";
+  BucketTime: number | null;
+  UpdatedTime: number | null;
+}
+
+export interface Room {
+  RoomId: string;
+  RoomIdType: 0 | 1;
+  OnlineUsers: number;
+  AbnormalUsers: number;
+  VideoStutterRate: number | null;
+  AudioStutterRate: number | null;
+}
+
+export interface RoomPage {
+  BucketTime: number | null;
+  Page: number;
+  Size: number;
+  Total: number;
+  Rooms: Room[];
+}
+
+export interface Attempt {
+  DeliveryId: string;
+  Attempt: number;
+  EventId: string;
+  EventGroupId: number;
+  EventType: number;
+  EventTime: number;
+  RoomId: string;
+  RoomIdType: 0 | 1 | null;
+  UserId: string;
+  TaskId: string;
+  Url: string;
+  StartedTime: number;
+  DurationMs: number;
+  Status: number;
+  Outcome: "delivered" | "failed" | "given-up";
+  ErrorClass: string;
+  Error: string;
+  Response: string;
+}
+
+/** What `stream` tells: everything (`snapshot`) or what changed (`update`). */
+export interface Changes {
+  Now: number;
+  Problem: string | null;
+  Points: Point[];
+  Attempts: Attempt[];
+  Latest: Latest;
+}
+
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    reason: string,
+  ) {
+    super(reason);
+  }
+}
+
+async function get<T>(path: string, signal: AbortSignal): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(path, { signal });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new ApiError(0, "Unreachable", "The console does not answer");
+  }
+  const body: unknown = await response.json().catch(() => null);
+  if (response.ok) return body as T;
+  const error = (body as { Error?: { Code: string; Reason: string } } | null)?.Error;
+  throw new ApiError(response.status, error?.Code ?? "", error?.Reason ?? `HTTP status ${response.status}`);
+}
+
+export const applications = (signal: AbortSignal) =>
+  get<{ Applications: Application[] }>("/api/applications", signal).then((body) => body.Applications);
+
+export const latestAt = (app: number, at: number, signal: AbortSignal) =>
+  get<Latest & { Now: number }>(`/api/applications/${app}/live?at=${at}`, signal);
+
+export const pointsAt = (app: number, at: number, signal: AbortSignal) =>
+  get<{ Points: Point[] }>(`/api/applications/${app}/charts?at=${at}`, signal).then((body) => body.Points);
+
+export const attemptsAt = (app: number, at: number, signal: AbortSignal) =>
+  get<{ Deliveries: Attempt[] }>(`/api/applications/${app}/deliveries?at=${at}`, signal).then(
+    (body) => body.Deliveries,
+  );
+
+export const rooms = (app: number, at: number, page: number, signal: AbortSignal) =>
+  get<RoomPage>(`/api/applications/${app}/rooms?at=${at}&page=${page}`, signal);
+
+export const streamUrl = (app: number, lastEventId: string) =>
+  `/api/applications/${app}/stream${lastEventId ? `?lastEventId=${encodeURIComponent(lastEventId)}` : ""}`;
