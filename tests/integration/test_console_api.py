@@ -47,12 +47,6 @@ async def settings(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPa
         console_port=free_port(),
     )
     await migrate(settings)
-    import sys
-
-    sys.path.append("/tmp")
-    import console_tables
-
-    console_tables.make(clickhouse, "console_api")  # TEMP
     return settings
 
 
