@@ -79,7 +79,7 @@ _LOG4J2 = """\
       <DefaultRolloverStrategy max="3"/>
     </RollingFile>
     <Console name="Fatal" target="SYSTEM_ERR">
-      <PatternLayout pattern="kafka: %m: %rEx{{1}} (more in {pattern_folder}/kafka.log)%n"
+      <PatternLayout pattern="kafka: %replace{{%m: %rEx{{1}}}}{{\\s+}}{{ }}(more in {pattern_folder}/kafka.log)%n"
                      alwaysWriteExceptions="false"/>
     </Console>
   </Appenders>
