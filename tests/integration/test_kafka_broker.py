@@ -11,6 +11,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -131,6 +132,23 @@ async def test_compressed_records_pass(kafka: KafkaBroker, codec: str) -> None:
         f"codec-{codec}", bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest"
     ) as consumer:
         assert await read(consumer, 1) == [codec.encode() * 1000]
+
+
+async def test_more_large_requests_at_once_than_it_has_memory_for_are_all_taken(kafka: KafkaBroker) -> None:
+    await make_topic(kafka, "flood", partitions=4)
+    assert kafka.process is not None
+    process = psutil.Process(kafka.process.pid)
+    record = os.urandom(MESSAGE_MAX_BYTES - 1024)
+
+    async def send_two(partition: int) -> None:
+        async with AIOKafkaProducer(
+            bootstrap_servers=kafka.bootstrap, acks="all", max_request_size=2 * MESSAGE_MAX_BYTES
+        ) as producer:
+            for _ in range(2):
+                await producer.send_and_wait("flood", record, partition=partition % 4)
+
+    await asyncio.gather(*[send_two(number) for number in range(20)])
+    assert process.memory_info().rss < 600 << 20
 
 
 async def test_topics_are_not_made_by_asking_for_them(kafka: KafkaBroker, admin: AIOKafkaAdminClient) -> None:

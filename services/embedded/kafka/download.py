@@ -38,7 +38,7 @@ def fill_cache(cache: Path, jars: list[Jar], repository: str = "") -> None:
     `repository` is a Maven repository's URL, empty for Maven Central. Raises `CannotStart` in one line, with the name
     of the jar that cannot be had or is not the pinned one.
     """
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
     with _exclusive(cache, console):
         wanted = [jar for jar in jars if not jar.is_at(cache / jar.relative_path)]
         if not wanted:
