@@ -15,9 +15,10 @@ class Rejection(Struct, rename="pascal", frozen=True, kw_only=True):
     """One item that was refused for good: sending it again would be refused again."""
 
     index: Count
-    """Place of the item in the request, counted from 0."""
+    """Place of the item in the list that it came in, counted from 0."""
     field: str
-    """Path of what is wrong within the item, e.g. `Local[0].Width`; empty where it is the item as a whole."""
+    """Path of what is wrong, within an event or a task interval (`EventInfo.RoomId`) or from the top of a report
+    (`Samples[3].Local[0].Width`); empty where it is the item as a whole."""
     code: str
     """The kind of error, in one word."""
     reason: str
@@ -60,7 +61,7 @@ class ErrorAnswer(Struct, rename="pascal", omit_defaults=True, frozen=True, kw_o
     request_id: str
     """Names the request in the logs; the header `X-Request-Id` says the same."""
     rejected: list[Rejection] = []
-    """Each item with its reason, where the request could be read but no item in it could be accepted."""
+    """Each item with its reason, where the request could be read but no item in it could be accepted (status 422)."""
     server_ms: UnixMs | None = None
     """The server's clock, in answers to reports."""
 

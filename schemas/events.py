@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from schemas.keys import room_key
+from schemas.keys import may_be_numeric, room_key
 from schemas.payloads import PAYLOAD_OF_TYPE, info_type
+from schemas.surrogates import replace_lone_surrogates
 from schemas.words import (
     NUMERIC_ROOM,
     STRING_ROOM,
@@ -20,8 +22,19 @@ from schemas.words import (
 )
 
 EventId = Annotated[str, Meta(min_length=1, max_length=64)]
-OWN_FIELDS = frozenset({"EventId", "RoomIdType", "CallbackTs", "CallbackMsTs", "SdkAppId"})
-"""Fields beside EventInfo that are ours, or that are written anew with every callback."""
+ENVELOPE_FIELDS = frozenset(
+    {"EventGroupId", "EventType", "EventInfo", "EventId", "RoomIdType", "CallbackTs", "CallbackMsTs"}
+)
+"""Fields beside EventInfo that are ours, or that are written anew with every callback; others go to the customer."""
+GROUPS_WITH_THE_CLIENTS_ROOM_TYPE = frozenset({1, 2, 4})
+"""Groups whose RoomId has the JSON type that the client gave it, but for 102; the others write numbers as text."""
+MAX_DEPTH = 32
+"""Levels of objects and lists in an event: whoever decodes one later has the stack for it."""
+MAX_TIME_DIGITS = 16
+
+
+_objects = msgspec.json.Decoder(dict[str, Any])
+_raw_fields = msgspec.json.Decoder(dict[str, Raw])
 
 
 class InvalidEvent(Exception):
@@ -72,23 +85,24 @@ class EventRecord(Struct, rename="pascal", omit_defaults=True, kw_only=True):
 def read_event(sdk_app_id: int, item: bytes | Raw, arrival_ms: int) -> EventRecord:
     """Turn one posted event into the record that goes to Kafka.
 
-    Raises `InvalidEvent` with the path of the field that is wrong. Spellings that the vendor's own pages mix up
-    (`EventTsMs`, times as text, `LeaveCode` of 305, numeric `TaskId`) are accepted and written in one way.
+    Raises `InvalidEvent` with the path of the field that is wrong, and nothing else whatever the bytes are. Spellings
+    that the vendor's own pages mix up (`EventTsMs`, times as text, `LeaveCode` of 305, numeric `TaskId`) are accepted
+    and written in one way; all else of `EventInfo` keeps its bytes.
     """
-    head = _convert(_parse(item), EventHead)
+    item, decoded = _parse(item)
+    head = _convert(decoded, EventHead)
     if head.event_type // 100 != head.event_group_id:
         raise InvalidEvent("EventType", f"{head.event_type} is not of EventGroupId {head.event_group_id}")
-    info = _normalised(head.event_type, head.event_info)
+    posted = decoded["EventInfo"]
+    info = _normalised(head.event_type, posted)
     known = cast("Any", _convert(info, info_type(head.event_group_id, head.event_type), "EventInfo"))
     payload_type = PAYLOAD_OF_TYPE.get(head.event_type)
     if payload_type is not None and isinstance(info.get("Payload"), dict):
         _convert(info["Payload"], payload_type, "EventInfo.Payload")
 
     room_scene = info.pop("RoomScene", None) if head.event_group_id == 1 else None
-    room_text, room_id_type = _room(head, info, known)
-    extra = msgspec.json.decode(item, type=dict[str, Raw])
-    for name in ("EventGroupId", "EventType", "EventInfo", *OWN_FIELDS):
-        extra.pop(name, None)
+    room_text, room_id_type = _room(head, known)
+    fields = msgspec.json.decode(item, type=dict[str, Raw])
     user_id: str | None = getattr(known, "user_id", None)
     task_id: str | None = getattr(known, "task_id", None)
     return EventRecord(
@@ -103,8 +117,8 @@ def read_event(sdk_app_id: int, item: bytes | Raw, arrival_ms: int) -> EventReco
         user_id=user_id,
         task_id=task_id,
         room_scene=room_scene,
-        event_info=Raw(msgspec.json.encode(info)),
-        extra=extra,
+        event_info=_rewritten(fields["EventInfo"], posted, info),
+        extra={name: value for name, value in fields.items() if name not in ENVELOPE_FIELDS},
     )
 
 
@@ -116,22 +130,50 @@ def derive_event_id(
     task_id: str | None,
     info: dict[str, Any],
 ) -> str:
-    """The idempotency key of an event that brings none: equal for equal events, whatever their white space.
+    """The idempotency key of an event that brings none: equal for equal events, whatever their white space, the order
+    of their fields or the time they were sent.
 
     The room counts by its text alone, so that 123 and "123" in two spellings of one event stay one event.
     """
-    rest = {name: value for name, value in info.items() if name not in ("RoomId", "RoomType", "RoomIdType")}
+    rest = {name: value for name, value in info.items() if name != "RoomId"}
     identity = [sdk_app_id, event_type, room_text, user_id, task_id, rest]
-    return sha256(msgspec.json.encode(identity, order="sorted")).hexdigest()[:40]
+    return sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:40]
 
 
-def _parse(item: bytes | Raw) -> dict[str, Any]:
+def _parse(item: bytes | Raw) -> tuple[bytes | Raw, dict[str, Any]]:
+    """An item and what is in it, to the last field: what comes out can be copied about as raw JSON."""
     try:
-        return msgspec.json.decode(item, type=dict[str, Any])
-    except msgspec.ValidationError as error:
-        raise InvalidEvent("", str(error)) from error
+        decoded = _decoded(item)
     except RecursionError as error:
         raise InvalidEvent("", "nested too deeply", "TooDeep") from error
+    except msgspec.ValidationError as error:
+        raise InvalidEvent("", str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        repaired = replace_lone_surrogates(bytes(item))
+        if repaired == bytes(item):
+            raise InvalidEvent("", str(error), "InvalidJson") from error
+        return _parse(repaired)
+    if _deeper_than(MAX_DEPTH, decoded):
+        raise InvalidEvent("", f"nested deeper than {MAX_DEPTH} levels", "TooDeep")
+    return item, decoded
+
+
+def _decoded(item: bytes | Raw) -> dict[str, Any]:
+    return msgspec.json.decode(item, type=dict[str, Any])
+
+
+def _deeper_than(levels: int, value: Any) -> bool:
+    level = [value]
+    for _ in range(levels):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _convert(value: Any, into: type[Struct], prefix: str = "") -> Any:
@@ -156,47 +198,77 @@ def split_validation_error(error: msgspec.ValidationError) -> tuple[str, str]:
     return reason, path
 
 
-def _normalised(event_type: int, info: dict[str, Any]) -> dict[str, Any]:
-    """`EventInfo` with one spelling where the vendor has several."""
-    info = dict(info)
-    if "EventMsTs" not in info and "EventTsMs" in info:
-        info["EventMsTs"] = info.pop("EventTsMs")
+def _normalised(event_type: int, posted: dict[str, Any]) -> dict[str, Any]:
+    """`EventInfo` with one spelling where the vendor has several. What is as it was is the same object."""
+    info = _renamed(posted, "EventTsMs", "EventMsTs")
     for name in ("EventMsTs", "EventTs"):
         value = info.get(name)
-        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 16:
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= MAX_TIME_DIGITS:
             info[name] = int(value)
     if "EventMsTs" not in info and type(info.get("EventTs")) is int:
         info["EventMsTs"] = info["EventTs"] * 1000
     # Groups 1 to 3 list both times; some receivers look at one of them only.
-    if event_type < 400 and "EventTs" not in info and type(info.get("EventMsTs")) is int:
+    if event_type < 400 and info.get("EventTs") is None and type(info.get("EventMsTs")) is int:
         info["EventTs"] = info["EventMsTs"] // 1000
-    if type(info.get("TaskId")) is int:
-        info["TaskId"] = str(info["TaskId"])
-    payload = info.get("Payload")
-    if event_type == 305 and isinstance(payload, dict) and "Status" not in payload and "LeaveCode" in payload:
-        renamed = {("Status" if name == "LeaveCode" else name): value for name, value in payload.items()}
-        info["Payload"] = renamed
+    task_id = info.get("TaskId")
+    if type(task_id) is int and 0 <= task_id < 2**64:
+        info["TaskId"] = str(task_id)
+    if event_type == 305 and isinstance(info.get("Payload"), dict):
+        renamed = _renamed(info["Payload"], "LeaveCode", "Status")
+        info["Payload"] = renamed if renamed != info["Payload"] else info["Payload"]
     return info
 
 
-def _room(head: EventHead, info: dict[str, Any], known: Any) -> tuple[str | None, RoomIdType | None]:
+def _renamed(fields: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    """A copy with a field under its other name, unless both are there."""
+    if new in fields:
+        return dict(fields)
+    return {(new if name == old else name): value for name, value in fields.items()}
+
+
+def _rewritten(raw: Raw, before: dict[str, Any], after: dict[str, Any]) -> Raw:
+    """A JSON object, changed where `after` is another object than `before`; everything else keeps its bytes.
+
+    Numbers in particular: 1.0 stays 1.0, and an integer of thirty digits keeps them all.
+    """
+    if before.keys() == after.keys() and all(before[name] is value for name, value in after.items()):
+        return raw
+    fields = msgspec.json.decode(raw, type=dict[str, Raw])
+    rewritten: dict[str, Any] = {}
+    for name, value in after.items():
+        old = before.get(name)
+        if isinstance(value, dict) and isinstance(old, dict):
+            rewritten[name] = _rewritten(fields[name], old, value)
+        else:
+            rewritten[name] = fields[name] if name in before and old is value else value
+    return Raw(msgspec.json.encode(rewritten))
+
+
+def _room(head: EventHead, known: Any) -> tuple[str | None, RoomIdType | None]:
     room = getattr(known, "room_id", None)
     if room is None:
         return None, None
     text, by_json_type = room_key(room)
-    stated = head.room_id_type
-    if stated is None:
-        stated = getattr(known, "room_type", None)
-    if stated is None:
-        stated = getattr(known, "room_id_type", None)
+    stated, where = _stated_room_type(head, known)
     if by_json_type == NUMERIC_ROOM:
         if stated == STRING_ROOM:
-            raise InvalidEvent("RoomIdType", "says a string room, but EventInfo.RoomId is a number")
+            raise InvalidEvent(where, "says a string room, but EventInfo.RoomId is a number")
         return text, NUMERIC_ROOM
-    if stated == NUMERIC_ROOM and not (text.isascii() and text.isdigit()):
-        raise InvalidEvent("RoomIdType", "says a numeric room, but EventInfo.RoomId is not a number")
+    if stated == NUMERIC_ROOM and not may_be_numeric(text):
+        raise InvalidEvent(where, "says a numeric room, but EventInfo.RoomId is not the number of one")
     if stated is not None:
         return text, stated
-    # Recorders and 102 write numeric rooms as text: such a text alone settles nothing.
-    ambiguous = text.isascii() and text.isdigit() and (head.event_group_id == 3 or head.event_type == 102)
+    ambiguous = may_be_numeric(text) and not (
+        head.event_group_id in GROUPS_WITH_THE_CLIENTS_ROOM_TYPE and head.event_type != 102
+    )
     return text, None if ambiguous else STRING_ROOM
+
+
+def _stated_room_type(head: EventHead, known: Any) -> tuple[RoomIdType | None, str]:
+    """The room's type where a field says it, and the path of that field."""
+    if head.room_id_type is not None:
+        return head.room_id_type, "RoomIdType"
+    room_type: RoomIdType | None = getattr(known, "room_type", None)
+    if room_type is not None:
+        return room_type, "EventInfo.RoomType"
+    return getattr(known, "room_id_type", None), "EventInfo.RoomIdType"

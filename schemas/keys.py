@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from schemas.words import NUMERIC_ROOM, STRING_ROOM, RoomIdType
+from schemas.words import MAX_NUMERIC_ROOM, NUMERIC_ROOM, STRING_ROOM, RoomIdType
 
 USER_SHARDS = 16
 """A huge room is spread over this many parts, by user."""
@@ -17,6 +17,12 @@ USER_SHARDS = 16
 def room_key(room: int | str) -> tuple[str, RoomIdType]:
     """A room as the tables name it: its text, and 0 for a numeric or 1 for a string room."""
     return (str(room), NUMERIC_ROOM) if isinstance(room, int) else (room, STRING_ROOM)
+
+
+def may_be_numeric(room_text: str) -> bool:
+    """Whether a room's text is the number of a numeric room, written as such a number is written."""
+    digits = room_text.isascii() and room_text.isdigit() and not room_text.startswith("0")
+    return digits and len(room_text) <= 10 and int(room_text) <= MAX_NUMERIC_ROOM
 
 
 def user_shard(user_id: str) -> int:

@@ -20,24 +20,42 @@ UserText = Annotated[str, Meta(max_length=64)]
 
 
 class RoomInfo(Struct, rename="pascal", kw_only=True):
-    """Groups 1 and 2: what happened in a room."""
+    """Type 102 and the base of group 1: what happened to a room."""
 
     room_id: RoomId
     event_ms_ts: UnixMs
     event_ts: UnixSeconds | None = None
     user_id: EventUserId | None = None
+    """In 101 the room's creator."""
     unique_id: int | None = None
+    """One stay, the same in 103 and 104; sent by old applications only."""
     role: Literal[20, 21] | None = None
+    """20 anchor, 21 audience; in 105 the new role."""
     terminal_type: Status | None = None
+    """1 Windows, 2 Android, 3 iOS, 4 Linux, 100 other."""
     user_type: Status | None = None
+    """1 WebRTC, 2 mini program, 3 native SDK."""
     reason: Status | None = None
+    """Of 103: 1 normal, 2 network switch, 3 retry after a timeout, 4 cross-room. Of 104: 1 normal, 2 timed out,
+    3 removed, 4 cross-room cancelled, 5 process killed."""
     room_scene: RoomScene | None = None
+    """Ours: how the room ends. It does not go to the customer."""
 
 
 class UserInRoomInfo(RoomInfo, rename="pascal", kw_only=True):
-    """Groups 1 and 2 but for 102, which alone is about nobody."""
+    """Group 1 but for 102, which alone is about nobody."""
 
     user_id: EventUserId
+
+
+class MediaInfo(Struct, rename="pascal", kw_only=True):
+    """Group 2: a user starts or stops sending."""
+
+    room_id: RoomId
+    user_id: EventUserId
+    event_ms_ts: UnixMs
+    event_ts: UnixSeconds | None = None
+    reason: Status | None = None
 
 
 class StatusPayload(Struct, rename="pascal", kw_only=True):
@@ -203,7 +221,7 @@ class OtherInfo(Struct, rename="pascal", kw_only=True):
 
 INFO_OF_GROUP: dict[int, type[Struct]] = {
     1: UserInRoomInfo,
-    2: UserInRoomInfo,
+    2: MediaInfo,
     3: RecordingInfo,
     4: RelayInfo,
     7: StreamIngestInfo,

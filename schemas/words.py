@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 SdkAppId = Annotated[int, Meta(ge=1, le=4294967295, description="Number of an application.")]
-NumericRoomId = Annotated[int, Meta(ge=1, le=4294967295)]
+MAX_NUMERIC_ROOM = 4294967295
+NumericRoomId = Annotated[int, Meta(ge=1, le=MAX_NUMERIC_ROOM)]
 StringRoomId = Annotated[str, Meta(min_length=1, max_length=64)]
 RoomId = NumericRoomId | StringRoomId
 """A room as the client names it. The number 123 and the text "123" are two different rooms."""
 
-UserId = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_-]+$")]
-"""A user who signs in with a UserSig: letters, digits, `_` and `-`."""
+UserId = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_-]+$(?!\n)")]
+"""A user who signs in with a UserSig: letters, digits, `_` and `-`. (Python's `$` alone would admit a newline.)"""
 EventUserId = Annotated[str, Meta(min_length=1, max_length=64)]
 """A user in an event: robots of media servers are named more freely than users."""
 TaskId = Annotated[str, Meta(min_length=1, max_length=256)]
