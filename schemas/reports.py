@@ -121,7 +121,7 @@ class Client(Struct, rename="pascal", omit_defaults=True, gc=False):
 
 
 class Envelope(Struct, rename="pascal", omit_defaults=True):
-    """A report whose samples and events are not decoded yet, so that one bad item cannot spoil its neighbours."""
+    """A report whose parts are not decoded yet, so that a bad one cannot spoil its neighbours."""
 
     sdk_app_id: SdkAppId
     user_id: UserId
@@ -131,7 +131,8 @@ class Envelope(Struct, rename="pascal", omit_defaults=True):
     sent_ms: UnixMs
     user_sig: str = ""
     private_map_key: str = ""
-    client: Client | None = None
+    client: Raw = Raw()
+    """Empty where it is absent."""
     samples: list[Raw] = []
     events: list[Raw] = []
 

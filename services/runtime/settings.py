@@ -49,6 +49,31 @@ class Settings(BaseSettings):
     strict_callback_urls: bool = False
     """Admit only the vendor's characters in callback URLs; they leave out `:` and `&`."""
 
+    ingest_max_body_bytes: int = Field(default=1 << 20, ge=1024)
+    """Bytes of a request's body at most, as it comes over the wire."""
+    ingest_max_expanded_bytes: int = Field(default=4 << 20, ge=1024)
+    """The same after gzip or zstd are undone."""
+    ingest_max_record_bytes: int = Field(default=768 * 1024, ge=1024)
+    """Bytes of one event, task interval or report at most; less than `message.max.bytes` of the brokers."""
+    ingest_max_items: int = Field(default=1000, ge=1)
+    """Events or task intervals of a request, samples and client events of a report."""
+    ingest_max_depth: int = Field(default=64, ge=8, le=500)
+    """How deep objects and lists of a body may be nested."""
+    ingest_max_string_bytes: int = Field(default=65536, ge=256)
+    """Bytes of one text in a body at most; most fields have shorter limits of their own."""
+    ingest_body_timeout_s: float = Field(default=20, gt=0)
+    """Seconds within which the whole body of a request must have come."""
+    ingest_linger_ms: int = Field(default=25, ge=0)
+    """How long reports wait for others that go into the same record."""
+    ingest_batch_reports: int = Field(default=500, ge=1)
+    """A record is sent at once when it carries so many reports."""
+    ingest_batch_bytes: int = Field(default=256 * 1024, ge=1024)
+    """A record is sent at once when it is so large."""
+    ingest_waiting_bytes: int = Field(default=64 << 20, ge=1 << 20)
+    """Bytes that may wait for Kafka; what comes beyond is answered with 503."""
+    ingest_ack_timeout_s: float = Field(default=5, gt=0)
+    """A request that Kafka has not acknowledged after so many seconds is answered with 503."""
+
     callback_allow: str = ""
     """Networks that callbacks may go to although they are not public, e.g. `127.0.0.0/8,::1/128`."""
     callback_timeout_s: float = Field(default=5, gt=0)

@@ -1,0 +1,1 @@
+"""HTTP in, Kafka out: authenticate, validate, batch, produce, acknowledge."""
