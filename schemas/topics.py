@@ -53,6 +53,13 @@ TASKS = Topic(
     retention_ms=7 * DAY_MS,
     about="Intervals of server-side media tasks",
 )
+TOUCHED = Topic(
+    name="touched",
+    key="none; the partition is that of the room or application",
+    cleanup="delete",
+    retention_ms=3 * DAY_MS,
+    about="What new facts touched and has to be recomputed",
+)
 APPLICATIONS = Topic(
     name="applications",
     key="SdkAppId",
@@ -81,4 +88,4 @@ DELIVERIES = Topic(
     about="One record an attempt, on its way to ClickHouse",
 )
 
-CATALOGUE = (QUALITY, EVENTS, TASKS, APPLICATIONS, RETRIES, DEAD_LETTERS, DELIVERIES)
+CATALOGUE = (QUALITY, EVENTS, TASKS, TOUCHED, APPLICATIONS, RETRIES, DEAD_LETTERS, DELIVERIES)

@@ -44,7 +44,9 @@ def configure_logging(settings: Settings, service: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # aiokafka tells every reconnection attempt; what matters of it reaches readiness and metrics.
-    logging.getLogger("aiokafka").setLevel(max(level, logging.WARNING))
+    # Faust and its base `mode` tell every start and stop of their parts.
+    for library in ("aiokafka", "faust", "mode"):
+        logging.getLogger(library).setLevel(max(level, logging.WARNING))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -1,0 +1,151 @@
+"""The Faust app: one agent a topic, each thin. What a record means is in the modules beside.
+
+Every agent does the same: take what has come, do all that follows from it until it is safe, then acknowledge. Nothing
+is kept between two turns that could not be forgotten, and no exception leaves an agent: Faust may take one for done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import faust
+import msgspec
+import structlog
+
+from schemas.deliveries import DeliveryAttempt
+from schemas.events import EventRecord
+from schemas.reports import ReportBatch
+from schemas.tasks import TaskRecord
+from schemas.topics import DELIVERIES, EVENTS, QUALITY, TASKS, TOUCHED
+from schemas.touched import Touched
+from services.processor import metrics
+from services.processor.calls import ROOM_EVENTS
+from services.processor.quality import EpisodeMemory, QualityFacts
+from services.processor.records import delivery_row, event_row, task_row
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+
+    from services.processor.recompute import Recomputer
+    from services.processor.store import Store
+    from services.processor.touching import Calls, Toucher
+    from services.runtime.settings import Settings
+
+log = structlog.get_logger(__name__)
+Value = TypeVar("Value")
+
+GROUP = "processor"
+TAKE_WITHIN_S = 0.3
+"""How long records are collected for one insert. Freshness pays for it, and ClickHouse for less of it."""
+RECOMPUTE_WITHIN_S = 0.7
+"""The same for rollups, whose rows are computed anew each time."""
+_RECORDS_AT_ONCE = 200
+_EVENTS_AT_ONCE = 5_000
+
+
+def build_app(settings: Settings, instance: str, store: Store, toucher: Toucher, recomputer: Recomputer) -> faust.App:
+    """An app with an agent for each topic; `instance` names this member of the group over restarts."""
+    app = faust.App(
+        GROUP,
+        broker=f"kafka://{settings.kafka_bootstrap.replace(',', ';')}",
+        store="memory://",
+        value_serializer="raw",
+        key_serializer="raw",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        consumer_group_instance_id=instance,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=10,
+        broker_heartbeat_interval=2,
+        broker_rebalance_timeout=15,
+        broker_request_timeout=15,
+        broker_commit_interval=0.5,
+        broker_max_poll_records=500,
+        stream_buffer_maxsize=_RECORDS_AT_ONCE,
+        # What is under way when partitions go is inserted twice, which changes nothing; nobody has to wait for it.
+        stream_wait_empty=False,
+        loghandlers=[],
+        logging_config={"version": 1, "disable_existing_loggers": False},
+    )
+
+    def agent(topic: str, at_once: int, within_s: float, handle: Callable[[Sequence[Any]], Awaitable[None]]) -> None:
+        async def work(stream: Any) -> AsyncIterator[None]:
+            async for events in stream.noack_take(at_once, within=within_s):
+                metrics.RECORDS.labels(topic).inc(len(events))
+                await handle(events)
+                for event in events:
+                    event.ack()
+                yield
+
+        app.agent(app.topic(topic, key_type=bytes, value_type=bytes), name=topic)(work)
+
+    memory = EpisodeMemory()
+
+    async def take_quality(events: Sequence[Any]) -> None:
+        facts = QualityFacts()
+        for batch in _decoded(QUALITY.name, _batches, events):
+            facts.add(batch.reports)
+        stutters = memory.rows(facts)
+        await store.insert("samples", facts.samples)
+        await store.insert("streams", facts.streams)
+        await store.insert("stutters", stutters)
+        await store.insert("clients", facts.clients)
+        await store.insert("client_events", facts.client_events)
+        memory.remember(facts)
+        await toucher.rooms(facts.touched)
+        metrics.SAMPLES.inc(len(facts.samples))
+
+    async def take_events(events: Sequence[Any]) -> None:
+        rows = []
+        calls: Calls = {}
+        for event in events:
+            for record in _decoded(EVENTS.name, _events, [event]):
+                rows.append(event_row(record, event.message.partition, event.message.offset))
+                if record.event_type in ROOM_EVENTS and record.room_id is not None:
+                    key = record.sdk_app_id, record.room_id
+                    calls[key] = min(calls.get(key, record.event_ms_ts), record.event_ms_ts)
+        await store.insert("events", rows)
+        await toucher.calls(calls)
+
+    async def take_tasks(events: Sequence[Any]) -> None:
+        await store.insert("task_intervals", [task_row(record) for record in _decoded(TASKS.name, _tasks, events)])
+
+    async def take_deliveries(events: Sequence[Any]) -> None:
+        attempts = _decoded(DELIVERIES.name, _deliveries, events)
+        await store.insert("deliveries", [delivery_row(attempt) for attempt in attempts])
+
+    async def take_touched(events: Sequence[Any]) -> None:
+        await recomputer.recompute(_decoded(TOUCHED.name, _touched, events))
+
+    agent(QUALITY.name, _RECORDS_AT_ONCE, TAKE_WITHIN_S, take_quality)
+    agent(EVENTS.name, _EVENTS_AT_ONCE, TAKE_WITHIN_S, take_events)
+    agent(TASKS.name, _EVENTS_AT_ONCE, TAKE_WITHIN_S, take_tasks)
+    agent(DELIVERIES.name, _EVENTS_AT_ONCE, TAKE_WITHIN_S, take_deliveries)
+    agent(TOUCHED.name, _EVENTS_AT_ONCE, RECOMPUTE_WITHIN_S, take_touched)
+    return app
+
+
+_batches = msgspec.json.Decoder(ReportBatch)
+_events = msgspec.json.Decoder(EventRecord)
+_tasks = msgspec.json.Decoder(TaskRecord)
+_deliveries = msgspec.json.Decoder(DeliveryAttempt)
+_touched = msgspec.json.Decoder(Touched)
+
+
+def _decoded(topic: str, decoder: msgspec.json.Decoder[Value], events: Iterable[Any]) -> list[Value]:
+    """The values of records; one that cannot be read would never be readable, and must not hold up the others."""
+    values = []
+    for event in events:
+        try:
+            values.append(decoder.decode(event.value))
+        except (msgspec.DecodeError, TypeError) as error:
+            metrics.UNREADABLE.labels(topic).inc()
+            log.error(
+                "record cannot be read, left out",
+                topic=topic,
+                partition=event.message.partition,
+                offset=event.message.offset,
+                error=str(error),
+            )
+    return values

@@ -1,0 +1,15 @@
+"""Every metric of the processor."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+RECORDS = Counter("roompulse_processor_records_total", "Kafka records taken", ["topic"])
+UNREADABLE = Counter("roompulse_processor_unreadable_total", "Kafka records that could not be decoded", ["topic"])
+SAMPLES = Counter("roompulse_processor_samples_total", "Samples turned into facts")
+ROWS = Counter("roompulse_processor_rows_total", "Rows inserted", ["table"])
+TOUCHED = Gauge("roompulse_processor_touched", "Rows of rollups that the last recompute covered", ["scope"])
+STORE_SECONDS = Histogram("roompulse_processor_store_seconds", "Time of one statement of ClickHouse", ["statement"])
+STORE_FAILURES = Counter(
+    "roompulse_processor_store_failures_total", "Statements that ClickHouse did not do", ["statement"]
+)

@@ -1,0 +1,127 @@
+"""Writing to ClickHouse: every call returns when the rows are there, however long that takes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import structlog
+from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+from clickhouse_connect.driver.external import ExternalData
+
+from services.processor import metrics
+from services.processor.tables import to_arrow
+from services.runtime.clickhouse import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from clickhouse_connect.driver.asyncclient import AsyncClient
+
+    from services.processor.tables import Row
+    from services.runtime.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+_TIMEOUT_S = 60
+_FAILURES = (ClickHouseError, Error, aiohttp.ClientError, OSError, TimeoutError)
+
+
+class Store:
+    """A client that tries again for as long as ClickHouse is away or refuses.
+
+    Giving up would lose what Kafka has; so would an exception in a stream processor, which may count as done. What
+    went wrong is logged, counted and shown by readiness.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: AsyncClient | None = None
+        self._connecting = asyncio.Lock()
+        self.failing = False
+        """Whether the last try of something failed."""
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def insert(self, table: str, rows: Sequence[Row]) -> None:
+        """Insert rows in the order of the table's schema."""
+        if not rows:
+            return
+        arrow = to_arrow(table, rows)
+
+        async def work(client: AsyncClient) -> None:
+            await client.insert_arrow(table, arrow)
+
+        await self._until_done(f"insert {table}", work)
+        metrics.ROWS.labels(table).inc(len(rows))
+
+    async def recompute(self, name: str, statement: str, structure: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement that reads an external table `touched` with these rows."""
+
+        async def work(client: AsyncClient) -> None:
+            await client.command(statement, external_data=_external(structure, rows))
+
+        await self._until_done(name, work)
+
+    async def rows(
+        self, name: str, query: str, structure: str, touched: Sequence[Sequence[Any]]
+    ) -> Sequence[Sequence[Any]]:
+        """The rows of a query that reads an external table `touched` with these rows."""
+        result: list[Sequence[Sequence[Any]]] = []
+
+        async def work(client: AsyncClient) -> None:
+            result[:] = [(await client.query(query, external_data=_external(structure, touched))).result_rows]
+
+        await self._until_done(name, work)
+        return result[0]
+
+    async def _until_done(self, name: str, work: Callable[[AsyncClient], Awaitable[None]]) -> None:
+        tries = 0
+        while True:
+            began = time.perf_counter()
+            try:
+                await work(await self._connected())
+            except _FAILURES as error:
+                self.failing = True
+                metrics.STORE_FAILURES.labels(name).inc()
+                pause = _PAUSES_S[min(tries, len(_PAUSES_S) - 1)]
+                tries += 1
+                log.warning("ClickHouse did not do it, trying again", what=name, error=_first_line(error), wait_s=pause)
+                await asyncio.sleep(pause)
+            else:
+                self.failing = False
+                metrics.STORE_SECONDS.labels(name).observe(time.perf_counter() - began)
+                return
+
+    async def _connected(self) -> AsyncClient:
+        async with self._connecting:
+            if self._client is None:
+                self._client = await connect(
+                    self._settings, connect_timeout=5, send_receive_timeout=_TIMEOUT_S, query_retries=0
+                )
+            return self._client
+
+
+def _external(structure: str, rows: Sequence[Sequence[Any]]) -> ExternalData:
+    lines = "".join("\t".join(_escaped(value) for value in row) + "\n" for row in rows)
+    return ExternalData(file_name="touched", data=lines.encode(), fmt="TabSeparated", structure=structure)
+
+
+def _escaped(value: object) -> str:
+    """A value in ClickHouse's TabSeparated format."""
+    text = str(value)
+    for character, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\0", "\\0")):
+        text = text.replace(character, escape)
+    return text
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return (lines[0] if lines else repr(error))[:500]

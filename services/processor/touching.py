@@ -1,0 +1,85 @@
+"""Telling those who recompute what new facts touched, and merging what was told."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from schemas.topics import TOUCHED
+from schemas.touched import Touched, TouchedApplication, TouchedCall, TouchedRoom, owner_of
+from services.dispatcher.journal import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from services.dispatcher.journal import Journal
+    from services.processor.quality import Room
+
+Calls = dict[tuple[int, str], int]
+"""(SdkAppId, the room's text) to the earliest event that is new, Unix ms."""
+
+
+class Merged:
+    """What several records touched, each row once."""
+
+    def __init__(self, records: Iterable[Touched]) -> None:
+        rooms: set[tuple[int, str, int, int]] = set()
+        applications: set[tuple[int, int]] = set()
+        self.calls: Calls = {}
+        for record in records:
+            for room in record.rooms:
+                rooms.update((room.sdk_app_id, room.room_id, room.room_id_type, bucket) for bucket in room.buckets)
+            for application in record.applications:
+                applications.update((application.sdk_app_id, bucket) for bucket in application.buckets)
+            for call in record.calls:
+                key = call.sdk_app_id, call.room_id
+                self.calls[key] = min(self.calls.get(key, call.since_ms), call.since_ms)
+        self.rooms = sorted(rooms, key=lambda row: (row[0], row[3], row[1:3]))
+        """(SdkAppId, room, its type, bucket in Unix ms), those of one time together."""
+        self.applications = sorted(applications)
+        """(SdkAppId, bucket in Unix ms)."""
+
+
+class Toucher:
+    """Writes to topic `touched`; a call returns when Kafka has it."""
+
+    def __init__(self, journal: Journal, partitions: int) -> None:
+        self._journal = journal
+        self._partitions = partitions
+
+    async def rooms(self, touched: Mapping[Room, Iterable[int]]) -> None:
+        """Buckets of rooms."""
+        records: defaultdict[int, Touched] = defaultdict(Touched)
+        for (app, room_id, room_id_type), buckets in touched.items():
+            owner = self._owner(f"{app}/{room_id}")
+            records[owner].rooms.append(TouchedRoom(app, room_id, room_id_type, tuple(buckets)))  # type: ignore[arg-type]
+        await self._write(records)
+
+    async def applications(self, touched: Iterable[tuple[int, int]]) -> None:
+        """Buckets of applications."""
+        by_application: defaultdict[int, list[int]] = defaultdict(list)
+        for app, bucket in touched:
+            by_application[app].append(bucket)
+        records: defaultdict[int, Touched] = defaultdict(Touched)
+        for app, buckets in by_application.items():
+            records[self._owner(str(app))].applications.append(TouchedApplication(app, tuple(buckets)))
+        await self._write(records)
+
+    async def calls(self, touched: Calls) -> None:
+        """Calls of rooms."""
+        records: defaultdict[int, Touched] = defaultdict(Touched)
+        for (app, room_id), since_ms in touched.items():
+            records[self._owner(f"{app}/{room_id}")].calls.append(TouchedCall(app, room_id, since_ms))
+        await self._write(records)
+
+    def _owner(self, scope: str) -> int:
+        return owner_of(scope, self._partitions)
+
+    async def _write(self, records: Mapping[int, Touched]) -> None:
+        entries = [
+            Entry(TOUCHED.name, b"", msgspec.json.encode(record), partition) for partition, record in records.items()
+        ]
+        if entries:
+            await self._journal.write(*entries)
