@@ -1,4 +1,4 @@
-"""What an application's name, callback key and callback URLs may be."""
+"""What an application's name, callback key and callback URLs may be, and a user's id."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import re
 from urllib.parse import urlsplit
 
 MAX_URL = 2083
+GROUPS_WITH_OWN_FIELD = {1: "room", 2: "media", 3: "recording", 4: "relay", 8: "recording"}
+"""Event groups whose URL has a field of its own; the others' are set by their number."""
 _NAME = re.compile(r"[^\W]{1,15}")
 _CALLBACK_KEY = re.compile(r"[A-Za-z0-9]{1,32}")
 _STRICT_URL = re.compile(r"https?://[A-Za-z0-9\-_?%=#./+]+")
 _URL = re.compile(r"https?://[\x21-\x7e]+")
+_USER_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 class RuleBroken(ValueError):
-    """A value that an application may not have; the message says which rule it breaks."""
+    """A value that may not be; the message says which rule it breaks."""
 
 
 def check_name(name: str) -> str:
@@ -54,3 +57,10 @@ def check_callback_url(url: str, *, strict: bool = False) -> str:
     if parts.username is not None or parts.password is not None:
         raise RuleBroken(f"callback URL {url!r}: no user name or password in it")
     return url
+
+
+def check_user_id(user_id: str) -> str:
+    """Letters, digits, `_` and `-`, at most 32 characters."""
+    if not _USER_ID.fullmatch(user_id):
+        raise RuleBroken(f"user id {user_id!r}: letters, digits, _ and -, 1 to 32 characters")
+    return user_id

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
-from aiokafka.errors import KafkaError
-from sqlalchemy.exc import SQLAlchemyError
 
 from services.console.api import Api
 from services.console.errors import answer_errors, mark_response
 from services.console.feeds import POLL_S, Feeds
 from services.console.monitor import Monitor
 from services.console.pages import DIST, add_pages, add_security_headers
-from services.console.publisher import publish_applications
-from services.console.store import ApplicationStore
+from services.console.publisher import Publisher
+from services.console.store import ApplicationStore, DatabaseUnusable
 from services.runtime.clock import Clock, now_ms
 from services.runtime.service import CannotStart
+from services.runtime.topics import TopicMismatch
 from services.runtime.web import add_health_routes, start_site
 
 if TYPE_CHECKING:
@@ -29,35 +27,44 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-PUBLISH_AGAIN_S = 2.0
-
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
-    """Serve until the event is set. Raises `CannotStart` where the control-plane database cannot be used."""
+    """Serve until the event is set.
+
+    Raises `CannotStart` where the control-plane database cannot be used or the topics are not as they must be.
+    """
     try:
         store = await asyncio.to_thread(ApplicationStore, settings)
         await asyncio.to_thread(store.all)
-    except (SQLAlchemyError, OSError) as error:
-        raise CannotStart(f"the control-plane database cannot be used: {error}") from error
+    except DatabaseUnusable as error:
+        raise CannotStart(str(error)) from error
     monitor = Monitor(settings)
-    publishing = asyncio.create_task(_publish_all(settings, store), name="publish applications")
+    publisher = Publisher(settings, store)
 
     async def readiness() -> dict[str, bool]:
-        return {"ApplicationsPublished": publishing.done(), "ClickHouse": await monitor.reachable()}
+        return {"ApplicationsPublished": publisher.ready, "ClickHouse": await monitor.reachable()}
 
     app = build_app(store, monitor)
     add_health_routes(app, readiness)
     try:
         runner = await start_site(app, settings, settings.console_port)
+        tasks = [
+            asyncio.create_task(publisher.run(), name="publish applications"),
+            asyncio.create_task(stopping.wait(), name="stopping"),
+        ]
         try:
             log.info("console is up", url=f"http://{settings.host}:{settings.console_port}")
-            await stopping.wait()
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except TopicMismatch as error:
+            raise CannotStart(str(error)) from error
         finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await runner.cleanup()
     finally:
-        publishing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await publishing
         await monitor.close()
         store.close()
 
@@ -78,20 +85,3 @@ def build_app(
     Api(store, monitor, feeds, clock).add_routes(app.router)
     add_pages(app.router, dist)
     return app
-
-
-async def _publish_all(settings: Settings, store: ApplicationStore) -> None:
-    """Publish every application, deleted ones too, however long Kafka takes to come up."""
-    told = False
-    while True:
-        try:
-            applications = await asyncio.to_thread(store.all, with_deleted=True)
-            await publish_applications(settings, applications)
-        except (KafkaError, OSError) as error:
-            if not told:
-                log.warning("applications cannot be published yet, trying again", error=str(error))
-                told = True
-            await asyncio.sleep(PUBLISH_AGAIN_S)
-        else:
-            log.info("applications published", applications=len(applications))
-            return

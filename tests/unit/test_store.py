@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+import multiprocessing
 import sqlite3
+import threading
+from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
 from services.console.rules import RuleBroken
-from services.console.store import MAX_APPLICATIONS, ApplicationLimit, ApplicationStore, Conflict, UnknownApplication
+from services.console.store import (
+    MAX_APPLICATIONS,
+    ApplicationLimit,
+    ApplicationStore,
+    DatabaseUnusable,
+    NumberTaken,
+    UnknownApplication,
+)
 from services.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,12 +91,75 @@ def test_unknown_and_deleted_applications_are_not_found(store: ApplicationStore)
     assert [gone.status for gone in store.all(with_deleted=True)] == ["deleted"]
 
 
-def test_a_change_of_somebody_else_is_not_overwritten(store: ApplicationStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    stale = store.create("demo")
-    store.set_status(stale.sdk_app_id, "disabled")
-    monkeypatch.setattr(store, "get", lambda _: stale)
-    with pytest.raises(Conflict):
-        store.set_status(stale.sdk_app_id, "deleted")
+@pytest.mark.parametrize("sdk_app_id", [0, -1, 2**32, 2**64])
+def test_numbers_that_no_application_can_have_are_not_found(store: ApplicationStore, sdk_app_id: int) -> None:
+    with pytest.raises(UnknownApplication):
+        store.get(sdk_app_id)
+
+
+def test_a_number_is_given_once_even_after_deletion(store: ApplicationStore) -> None:
+    chosen = store.create("chosen", sdk_app_id=1400000007)
+    with pytest.raises(NumberTaken):
+        store.create("again", sdk_app_id=chosen.sdk_app_id)
+    store.set_status(chosen.sdk_app_id, "deleted")
+    with pytest.raises(NumberTaken):
+        store.create("again", sdk_app_id=chosen.sdk_app_id)
+    assert store.create("next").sdk_app_id == chosen.sdk_app_id + 1
+
+
+def test_versions_tell_what_changed(store: ApplicationStore) -> None:
+    one, other = store.create("one"), store.create("other")
+    assert store.versions() == {one.sdk_app_id: 1, other.sdk_app_id: 1}
+    store.set_callback(one.sdk_app_id, key="abc1")
+    gone = store.set_status(other.sdk_app_id, "deleted")
+    assert store.versions() == {one.sdk_app_id: 2, other.sdk_app_id: 2}
+    assert store.newest(other.sdk_app_id) == gone
+
+
+def work_beside_others(settings: Settings, number: int) -> None:
+    """One of several processes that use the same database at the same time."""
+    store = ApplicationStore(settings)
+    store.create(f"app_{number}")
+    for step in range(5):
+        store.set_callback(1400000001, group_urls={str(20 + number): f"http://a.example/{step}"})
+    store.close()
+
+
+def test_processes_beside_one_another_lose_nothing_and_never_fail(settings: Settings) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(6, mp_context=context) as pool:
+        for done in [pool.submit(work_beside_others, settings, number) for number in range(6)]:
+            done.result()
+    store = ApplicationStore(settings)
+    applications = store.all()
+    assert [one.sdk_app_id for one in applications] == list(range(1400000001, 1400000007))
+    assert {one.name for one in applications} == {f"app_{number}" for number in range(6)}
+    assert applications[0].version == 1 + 6 * 5
+    assert applications[0].callback.group_urls == {str(20 + number): "http://a.example/4" for number in range(6)}
+    store.close()
+
+
+def test_a_new_database_that_somebody_else_holds_is_waited_for(settings: Settings) -> None:
+    holder = sqlite3.connect(settings.data / "control.sqlite", check_same_thread=False)
+    holder.execute("BEGIN EXCLUSIVE")
+    release = threading.Timer(0.3, holder.rollback)
+    release.start()
+    store = ApplicationStore(settings)
+    assert not release.is_alive()
+    store.create("demo")
+    store.close()
+    holder.close()
+
+
+def test_a_database_that_cannot_be_used_is_told_in_one_line(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "control.sqlite").write_bytes(b"this is no database " * 100)
+    others = ["sqlite:////nowhere/at/all/control.sqlite", "nonsense", "postgresql+nodriver://host/db"]
+    for broken in [settings, *(Settings(data=tmp_path, database_url=url) for url in others)]:
+        with pytest.raises(DatabaseUnusable) as caught:
+            ApplicationStore(broken).all()
+        assert len(str(caught.value).splitlines()) == 1
+        assert str(caught.value).startswith("the control-plane database cannot be used: ")
 
 
 def test_there_are_at_most_three_hundred(store: ApplicationStore, settings: Settings) -> None:
@@ -98,6 +171,9 @@ def test_there_are_at_most_three_hundred(store: ApplicationStore, settings: Sett
     database.close()
     with pytest.raises(ApplicationLimit):
         store.create("one_too_many")
+    # The deleted ones do not count.
+    store.set_status(first.sdk_app_id, "deleted")
+    store.create("in_its_place")
 
 
 def test_the_secret_key_file_is_for_its_owner_only(store: ApplicationStore, settings: Settings) -> None:
