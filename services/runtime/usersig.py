@@ -7,7 +7,6 @@ lines of text. Two correct UserSigs for one user differ in bytes, so what is com
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import struct
 import zlib
@@ -18,6 +17,8 @@ from typing import Any
 import msgspec
 
 DEFAULT_EXPIRE_S = 180 * 86400
+LATEST_EXPIRY = 2**32 - 1
+"""Unix seconds; the layout has no room for a later one."""
 MAX_INFLATED = 8192
 """Bytes of JSON at most; a UserSig with the longest room name stays far below."""
 _TO_B64U = bytes.maketrans(b"+/=", b"*-_")
@@ -76,11 +77,15 @@ class UserBuf(msgspec.Struct, frozen=True, kw_only=True):
             account = data[3 : 3 + length].decode()
             sdk_app_id, numeric, expires_at, privileges, _ = struct.unpack_from(">IIIII", data, 3 + length)
             room: int | str = numeric
+            end = 23 + length
             if version == 1:
-                (name_length,) = struct.unpack_from(">H", data, 23 + length)
-                room = data[25 + length : 25 + length + name_length].decode()
+                (name_length,) = struct.unpack_from(">H", data, end)
+                room = data[end + 2 : end + 2 + name_length].decode()
+                end += 2 + name_length
         except (struct.error, UnicodeDecodeError) as error:
             raise UserSigError("userbuf not match", "the privateMapKey cannot be read") from error
+        if version > 1 or end != len(data):
+            raise UserSigError("userbuf not match", "the privateMapKey has another layout")
         return cls(
             user_id=account,
             sdk_app_id=sdk_app_id,
@@ -100,6 +105,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     expire: int
     """Seconds."""
     userbuf: bytes | None = None
+    """Empty where it is there but unreadable."""
     sig: str = ""
 
     def signature(self, key: str) -> str:
@@ -143,26 +149,36 @@ def generate_private_map_key(
 ) -> str:
     """A privateMapKey for one user in one room."""
     userbuf = UserBuf(
-        user_id=user_id, sdk_app_id=sdk_app_id, room=room, expires_at=now + expire, privileges=privileges
+        user_id=user_id,
+        sdk_app_id=sdk_app_id,
+        room=room,
+        expires_at=min(now + expire, LATEST_EXPIRY),
+        privileges=privileges,
     ).to_bytes()
     return generate(sdk_app_id, key, user_id, now=now, expire=expire, userbuf=userbuf)
 
 
 def read(user_sig: str) -> Ticket:
-    """Unpack a UserSig without believing it. Raises `UserSigError` (`base64 error`, `zlib error`, `json error`)."""
+    """Unpack a UserSig without believing it. Raises `UserSigError` (`base64 error`, `zlib error`).
+
+    What is not JSON has no content, so that the first comparison with it fails, as in the vendor's verifier.
+    """
     try:
-        packed = base64.b64decode(user_sig.encode("ascii").translate(_FROM_B64U), validate=True)
-    except (UnicodeEncodeError, binascii.Error) as error:
+        text = user_sig.encode("ascii")
+        packed = base64.b64decode(text.translate(_FROM_B64U), validate=True)
+    except ValueError as error:
         raise UserSigError("base64 error", "the UserSig is not in its base64 alphabet") from error
+    if base64.b64encode(packed).translate(_TO_B64U) != text:
+        raise UserSigError("base64 error", "the UserSig is not written as its alphabet demands")
     inflater = zlib.decompressobj()
     try:
-        text = inflater.decompress(packed, MAX_INFLATED)
+        inflated = inflater.decompress(packed, MAX_INFLATED)
     except zlib.error as error:
         raise UserSigError("zlib error", "the UserSig cannot be inflated") from error
-    if not inflater.eof:
-        raise UserSigError("zlib error", "the UserSig is cut off or too large")
+    if not inflater.eof or inflater.unused_data:
+        raise UserSigError("zlib error", "the UserSig is cut off, too large or followed by something else")
     try:
-        content = msgspec.json.decode(text)
+        content = msgspec.json.decode(inflated)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         content = {}
     if not isinstance(content, dict):
@@ -171,8 +187,8 @@ def read(user_sig: str) -> Ticket:
     if isinstance(content.get("TLS.userbuf"), str):
         try:
             userbuf = base64.b64decode(content["TLS.userbuf"], validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise UserSigError("userbuf not match", "TLS.userbuf is not base64") from error
+        except ValueError:
+            userbuf = b""
     return Ticket(
         identifier=_of_type(content.get("TLS.identifier"), str, ""),
         sdk_app_id=_of_type(content.get("TLS.sdkappid"), int, 0),
@@ -188,7 +204,9 @@ def verify(user_sig: str, *, sdk_app_id: int, key: str, user_id: str, now: int) 
 
     The checks come in the order of the vendor's verifier and the first that fails names the `UserSigError`.
     """
-    return _verify(user_sig, sdk_app_id=sdk_app_id, key=key, user_id=user_id, now=now, with_userbuf=False)
+    ticket = _unsigned(user_sig, sdk_app_id=sdk_app_id, user_id=user_id, now=now, with_userbuf=False)
+    _check_signature(ticket, key)
+    return ticket
 
 
 def verify_private_map_key(
@@ -206,12 +224,13 @@ def verify_private_map_key(
     Raises `UserSigError`: those of a UserSig, `userbuf not match` for another user, application or room and for
     missing rights, `expired` when its own time has passed.
     """
-    ticket = _verify(private_map_key, sdk_app_id=sdk_app_id, key=key, user_id=user_id, now=now, with_userbuf=True)
+    ticket = _unsigned(private_map_key, sdk_app_id=sdk_app_id, user_id=user_id, now=now, with_userbuf=True)
     userbuf = UserBuf.from_bytes(ticket.userbuf or b"")
     if (userbuf.user_id, userbuf.sdk_app_id) != (user_id, sdk_app_id):
         raise UserSigError("userbuf not match", "the privateMapKey is another user's or application's")
     if type(userbuf.room) is not type(room) or userbuf.room != room:
         raise UserSigError("userbuf not match", "the privateMapKey is for another room")
+    _check_signature(ticket, key)
     if now > userbuf.expires_at:
         raise UserSigError("expired", "the privateMapKey has expired")
     if needed & ~userbuf.privileges:
@@ -219,7 +238,8 @@ def verify_private_map_key(
     return userbuf
 
 
-def _verify(user_sig: str, *, sdk_app_id: int, key: str, user_id: str, now: int, with_userbuf: bool) -> Ticket:
+def _unsigned(user_sig: str, *, sdk_app_id: int, user_id: str, now: int, with_userbuf: bool) -> Ticket:
+    """All the checks that come before the signature's."""
     ticket = read(user_sig)
     if ticket.sdk_app_id != sdk_app_id:
         raise UserSigError("sdk appid not match", f"the UserSig is for application {ticket.sdk_app_id}")
@@ -229,9 +249,12 @@ def _verify(user_sig: str, *, sdk_app_id: int, key: str, user_id: str, now: int,
         raise UserSigError("expired", f"the UserSig expired at {ticket.time + ticket.expire}")
     if (ticket.userbuf is not None) != with_userbuf:
         raise UserSigError("userbuf type not match", "a privateMapKey where a UserSig belongs, or the other way round")
-    if not hmac.compare_digest(ticket.signature(key).encode(), ticket.sig.encode("utf-8", "surrogatepass")):
-        raise UserSigError("sig not match", "the UserSig is not signed with this application's key")
     return ticket
+
+
+def _check_signature(ticket: Ticket, key: str) -> None:
+    if not hmac.compare_digest(ticket.signature(key).encode(), ticket.sig.encode()):
+        raise UserSigError("sig not match", "the UserSig is not signed with this application's key")
 
 
 def _of_type(value: Any, wanted: type[Any], otherwise: Any) -> Any:
