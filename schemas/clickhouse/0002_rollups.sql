@@ -4,7 +4,7 @@
 CREATE TABLE IF NOT EXISTS {database}.room_10s
 (
     SdkAppId UInt32 COMMENT 'Application',
-    BucketTime DateTime('UTC') COMMENT 'Start of the ten seconds',
+    BucketTime DateTime64(3, 'UTC') COMMENT 'Start of the ten seconds' CODEC(DoubleDelta, ZSTD(1)),
     RoomId String COMMENT 'Room, as text',
     RoomIdType UInt8 COMMENT '0 numeric room, 1 string room',
     OnlineUsers UInt32 COMMENT 'Distinct users with a sample that starts in the bucket',
@@ -24,7 +24,7 @@ COMMENT 'Quality and scale of one room, one row for ten seconds with data';
 CREATE TABLE IF NOT EXISTS {database}.app_10s
 (
     SdkAppId UInt32 COMMENT 'Application',
-    BucketTime DateTime('UTC') COMMENT 'Start of the ten seconds',
+    BucketTime DateTime64(3, 'UTC') COMMENT 'Start of the ten seconds' CODEC(DoubleDelta, ZSTD(1)),
     OnlineUsers UInt32 COMMENT 'Distinct (room, user): who is in two rooms counts twice',
     OnlineRooms UInt32 COMMENT 'Rooms with online users',
     AbnormalUsers UInt32 COMMENT 'Distinct users who met an exception, over all rooms',

@@ -111,7 +111,7 @@ INSERT INTO app_10s (SdkAppId, BucketTime, OnlineUsers, OnlineRooms, AbnormalUse
 SELECT SdkAppId, BucketTime, sum(OnlineUsers), countIf(OnlineUsers > 0), uniqExactMerge(AbnormalUserState),
     sum(VideoStutterMs), sum(VideoPlayMs), sum(AudioStutterMs), sum(AudioPlayMs), now64(6, 'UTC')
 FROM room_10s FINAL
-WHERE (SdkAppId, BucketTime) IN (SELECT SdkAppId, BucketTime FROM touched)
+WHERE (SdkAppId, BucketTime) IN (SELECT SdkAppId, toDateTime64(BucketTime, 3, 'UTC') FROM touched)
 GROUP BY SdkAppId, BucketTime
 """
 """Recompute rows of `app_10s` from those of the rooms."""
