@@ -228,7 +228,7 @@ def verify_private_map_key(
     userbuf = UserBuf.from_bytes(ticket.userbuf or b"")
     if (userbuf.user_id, userbuf.sdk_app_id) != (user_id, sdk_app_id):
         raise UserSigError("userbuf not match", "the privateMapKey is another user's or application's")
-    if type(userbuf.room) is not type(room) or userbuf.room != room:
+    if userbuf.room != room:
         raise UserSigError("userbuf not match", "the privateMapKey is for another room")
     _check_signature(ticket, key)
     if now > userbuf.expires_at:
