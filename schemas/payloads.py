@@ -62,18 +62,24 @@ class StatusPayload(Struct, rename="pascal", kw_only=True):
     """Payload of 301, 303, 305, 306 and 312."""
 
     status: Status | None = None
+    """0 done, 1 failed. Of 305: 0 all files are where they belong, 1 at least one is stuck on the way, 2 those that
+    were stuck have arrived."""
 
 
 class LeavePayload(Struct, rename="pascal", kw_only=True):
-    """Payload of 302 and 902."""
+    """Payload of 302 and 902: why the robot left."""
 
     leave_code: Status | None = None
+    """0 stopped by a call, 1 removed by the customer, 2 room closed by the customer, 3 removed by the server, 4 room
+    closed by the server, 98 internal error (902), 99 nobody else was left, 100 timed out (302), 101 the same robot
+    entered elsewhere (302)."""
 
 
 class FileListPayload(Struct, rename="pascal", kw_only=True):
     """Payload of 304."""
 
     file_list: Text | None = None
+    """Name of the index file; one text, in spite of its name."""
 
 
 class FileSlicePayload(Struct, rename="pascal", kw_only=True):
@@ -96,6 +102,7 @@ class ImageErrorPayload(Struct, rename="pascal", kw_only=True):
     """Payload of 309."""
 
     url: Text | None = None
+    """The picture that could not be had."""
 
 
 class FileMessage(Struct, rename="pascal", kw_only=True):
@@ -103,6 +110,7 @@ class FileMessage(Struct, rename="pascal", kw_only=True):
 
     file_name: Text | None = None
     user_id: UserText | None = None
+    """Empty where several users are in one file."""
     track_type: TrackType | None = None
     media_id: MediaId | None = None
     start_time_stamp: UnixMs | None = None
@@ -110,9 +118,10 @@ class FileMessage(Struct, rename="pascal", kw_only=True):
 
 
 class Mp4Payload(Struct, rename="pascal", kw_only=True):
-    """Payload of 310."""
+    """Payload of 310, which may come several times in a task."""
 
     status: Status | None = None
+    """0 all files are uploaded, 1 at least one is stuck on the way, 2 ended abnormally."""
     file_list: list[Text] | None = None
     file_message: list[FileMessage] | None = None
 
@@ -121,6 +130,7 @@ class TencentVod(Struct, rename="pascal", kw_only=True):
     """One file of 311; after a failure only user, track and file name are there."""
 
     user_id: UserText | None = None
+    """Empty where several users are in one file."""
     track_type: TrackType | None = None
     media_id: MediaId | None = None
     file_id: Text | None = None
@@ -131,18 +141,21 @@ class TencentVod(Struct, rename="pascal", kw_only=True):
 
 
 class VodPayload(Struct, rename="pascal", kw_only=True):
-    """Payload of 311."""
+    """Payload of 311, once for each file."""
 
     status: Status | None = None
+    """0 uploaded, 1 stuck on the way, 2 ended abnormally."""
     errmsg: Text | None = None
+    """Why, where the status is not 0."""
     tencent_vod: TencentVod | None = None
 
 
 class RelayPayload(Struct, rename="pascal", kw_only=True):
-    """Payload of 401."""
+    """Payload of 401: one of the URLs that a task pushes to."""
 
     url: Text | None = None
     status: Status | None = None
+    """0 idle, 1 connecting, 2 running, 3 recovering, 4 failed, 5 disconnecting."""
     error_code: int | None = None
     error_msg: Text | None = None
 
@@ -151,6 +164,8 @@ class WebRecordPayload(Struct, rename="pascal", kw_only=True):
     """Payload of 801 to 804."""
 
     status: Status | None = None
+    """Of 801: 1 started, 2 failed to start, 3 interrupted, 4 moved, 5 given up. Of 802: 1 ended. Of 803: 1 reloaded,
+    2 paused, 3 resumed. Of 804: 1 recorded for as long as is allowed, 2 a picture larger than is allowed."""
     event_message: Text | None = None
 
 
@@ -167,6 +182,7 @@ class AiPayload(Struct, rename="pascal", kw_only=True):
     metric: Text | None = None
     value: float | None = None
     tag: dict[str, Any] | None = None
+    """`RoundId`, in 908 also `Code` and `Message`."""
 
 
 class TaskInfo(Struct, rename="pascal", kw_only=True):
@@ -184,20 +200,23 @@ class RecordingInfo(TaskInfo, rename="pascal", kw_only=True):
     room_id: RoomId
     user_id: EventUserId
     room_id_type: RoomIdType | None = None
+    """0 a numeric room, 1 a string room."""
 
 
 class RelayInfo(TaskInfo, rename="pascal", kw_only=True):
-    """Group 4: a relay to a CDN; `RoomType` is 0 for a numeric room, 1 for a string room."""
+    """Group 4: a relay to a CDN."""
 
     room_id: RoomId
     user_id: EventUserId | None = None
     room_type: RoomIdType | None = None
+    """0 a numeric room, 1 a string room."""
 
 
 class StreamIngestInfo(TaskInfo, rename="pascal", kw_only=True):
     """Group 7: an online stream pushed into a room; the status stands beside the task."""
 
     status: Status | None = None
+    """Of 701: 0 started, 1 failed, 2 trying again. Of 702: 0 stopped."""
 
 
 class AiInfo(TaskInfo, rename="pascal", kw_only=True):
@@ -205,6 +224,7 @@ class AiInfo(TaskInfo, rename="pascal", kw_only=True):
 
     room_id: RoomId | None = None
     room_id_type: RoomIdType | None = None
+    """0 a numeric room, 1 a string room."""
 
 
 class OtherInfo(Struct, rename="pascal", kw_only=True):
@@ -214,7 +234,9 @@ class OtherInfo(Struct, rename="pascal", kw_only=True):
     event_ts: UnixSeconds | None = None
     room_id: RoomId | None = None
     room_id_type: RoomIdType | None = None
+    """0 a numeric room, 1 a string room."""
     room_type: RoomIdType | None = None
+    """0 a numeric room, 1 a string room."""
     user_id: EventUserId | None = None
     task_id: TaskId | None = None
 
