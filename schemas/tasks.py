@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from schemas.events import InvalidEvent, split_validation_error
+from schemas.keys import may_be_numeric
 from schemas.words import (
     NUMERIC_ROOM,
     STRING_ROOM,
@@ -24,10 +25,6 @@ from schemas.words import (
 
 MAX_INTERVAL_MS = 60_000
 TaskType = Literal["record", "web-record", "mix", "relay", "ingest", "moderate"]
-
-
-class InvalidTask(InvalidEvent):
-    """A task interval that does not fit the contract."""
 
 
 class Robot(Struct, rename="pascal", omit_defaults=True):
@@ -91,28 +88,28 @@ _intervals = msgspec.json.Decoder(TaskInterval)
 def read_task(sdk_app_id: int, item: bytes | Raw, arrival_ms: int) -> TaskRecord:
     """Turn one posted interval into the record that goes to Kafka.
 
-    Raises `InvalidTask` with the path of the field that is wrong.
+    Raises `InvalidEvent` with the path of the field that is wrong.
     """
     try:
         interval = _intervals.decode(item)
     except msgspec.ValidationError as error:
         reason, path = split_validation_error(error)
-        raise InvalidTask(path, reason) from error
+        raise InvalidEvent(path, reason) from error
     except RecursionError as error:
-        raise InvalidTask("", "nested too deeply", "TooDeep") from error
+        raise InvalidEvent("", "nested too deeply", "TooDeep") from error
     except ValueError as error:
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise InvalidTask("", reason, "InvalidJson") from error
+        raise InvalidEvent("", reason, "InvalidJson") from error
     if interval.end_ms <= interval.start_ms:
-        raise InvalidTask("EndMs", "must be later than StartMs")
+        raise InvalidEvent("EndMs", "must be later than StartMs")
     if interval.end_ms - interval.start_ms > MAX_INTERVAL_MS:
-        raise InvalidTask("EndMs", f"more than {MAX_INTERVAL_MS} ms after StartMs")
+        raise InvalidEvent("EndMs", f"more than {MAX_INTERVAL_MS} ms after StartMs")
     if interval.room_id is None and interval.task_type != "web-record":
-        raise InvalidTask("RoomId", f"missing; only tasks of type web-record have none, not {interval.task_type}")
+        raise InvalidEvent("RoomId", f"missing; only tasks of type web-record have none, not {interval.task_type}")
     if interval.room_id is not None and interval.task_type == "web-record":
-        raise InvalidTask("RoomId", "a task of type web-record is in no room")
+        raise InvalidEvent("RoomId", "a task of type web-record is in no room")
     if interval.record_mode is not None and interval.task_type != "record":
-        raise InvalidTask("RecordMode", f"only tasks of type record have one, not {interval.task_type}")
+        raise InvalidEvent("RecordMode", f"only tasks of type record have one, not {interval.task_type}")
     _check_room(interval.room_id, interval.room_id_type, "")
     for index, robot in enumerate(interval.robots):
         _check_room(robot.room_id, robot.room_id_type, f"Robots[{index}].")
@@ -125,6 +122,6 @@ def _check_room(room: int | str | None, stated: RoomIdType | None, prefix: str) 
     if room is None or stated is None:
         return
     if stated == STRING_ROOM and isinstance(room, int):
-        raise InvalidTask(f"{prefix}RoomIdType", "says a string room, but RoomId is a number")
-    if stated == NUMERIC_ROOM and isinstance(room, str) and not (room.isascii() and room.isdigit()):
-        raise InvalidTask(f"{prefix}RoomIdType", "says a numeric room, but RoomId is not a number")
+        raise InvalidEvent(f"{prefix}RoomIdType", "says a string room, but RoomId is a number")
+    if stated == NUMERIC_ROOM and isinstance(room, str) and not may_be_numeric(room):
+        raise InvalidEvent(f"{prefix}RoomIdType", "says a numeric room, but RoomId is not the number of one")

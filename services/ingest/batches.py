@@ -69,7 +69,7 @@ class Batcher:
         return waiter
 
     def flush(self) -> None:
-        """Send everything that was collected."""
+        """Send everything that was collected now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import zstandard
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from services.ingest.refusals import Refusal
 
@@ -58,7 +58,7 @@ def check_content_type(value: str) -> None:
     """JSON, or what may be JSON since nobody said otherwise. Raises `Refusal`."""
     kind, *parameters = (part.strip().lower() for part in value.split(";"))
     if kind and kind not in ("application/json", "text/plain", *_WITHOUT_MEANING) and not kind.endswith("+json"):
-        raise Refusal(415, "UnsupportedMediaType", f"the body must be JSON, not {kind}", "Content-Type")
+        raise Refusal(415, "UnsupportedMediaType", "the body must be JSON", "Content-Type")
     for parameter in parameters:
         name, _, charset = parameter.partition("=")
         if name.strip() == "charset" and charset.strip(' "') not in ("utf-8", "utf8", "us-ascii"):
@@ -69,17 +69,12 @@ def content_coding(value: str) -> str:
     """The name of a `Content-Encoding`, empty for `identity`. Raises `Refusal`."""
     coding = ENCODINGS.get(value.strip().lower())
     if coding is None:
-        raise Refusal(
-            415,
-            "UnsupportedEncoding",
-            "Content-Encoding must be identity, gzip or zstd, one of them",
-            "Content-Encoding",
-        )
+        raise Refusal(415, "UnsupportedEncoding", "it may be identity, gzip or zstd, one of them", "Content-Encoding")
     return coding
 
 
 def expand(body: bytes, coding: str, limits: Limits) -> bytes:
-    """Undo the content coding, and stop as soon as the limit is passed. Raises `Refusal`."""
+    """Undo the content coding, and stop as soon as the limit is passed. Raises `Refusal`, also for an empty body."""
     if not coding:
         expanded = body
     elif coding == "gzip":
@@ -87,29 +82,26 @@ def expand(body: bytes, coding: str, limits: Limits) -> bytes:
     else:
         expanded = _unzstd(body, limits.expanded_bytes)
     if len(expanded) > limits.expanded_bytes:
-        raise Refusal(
-            413,
-            "BodyTooLarge",
-            f"the body expands to more than {limits.expanded_bytes} bytes (ingest_max_expanded_bytes)",
-        )
+        reason = f"the body expands to more than {limits.expanded_bytes} bytes (ingest_max_expanded_bytes)"
+        raise Refusal(413, "BodyTooLarge", reason)
+    if not expanded or expanded.isspace():
+        raise Refusal(400, "EmptyBody", "the body is empty")
     return expanded
 
 
-def check_shape(body: bytes, limits: Limits) -> None:
-    """Refuse what is nested too deeply or has too long a text, before any of it is decoded. Raises `Refusal`."""
-    if not body or body.isspace():
-        raise Refusal(400, "EmptyBody", "the body is empty")
-    # Nothing is nested deeper than it has brackets, and no text is longer than its body: most bodies end here.
-    deep = body.count(b"{") + body.count(b"[") > limits.depth
-    if not deep and len(body) <= limits.string_bytes:
-        return
-    pieces = _without_escapes(body).split(b'"')
+def shape_problem(text: bytes | Raw, limits: Limits) -> tuple[str, str] | None:
+    """Code and reason where JSON is nested too deeply or has too long a text; found without decoding it."""
+    text = bytes(text)
+    # Nothing is nested deeper than it has brackets, and no text is longer than its body: most end here.
+    deep = text.count(b"{") + text.count(b"[") > limits.depth
+    if not deep and len(text) <= limits.string_bytes:
+        return None
+    pieces = _without_escapes(text).split(b'"')
     if max(map(len, pieces[1::2]), default=0) > limits.string_bytes:
-        raise Refusal(
-            413, "TextTooLong", f"a text is longer than {limits.string_bytes} bytes (ingest_max_string_bytes)"
-        )
+        return "TextTooLong", f"a text is longer than {limits.string_bytes} bytes (ingest_max_string_bytes)"
     if deep and _deeper_than(limits.depth, b"".join(pieces[::2])):
-        raise Refusal(400, "TooDeep", f"the body is nested deeper than {limits.depth} levels (ingest_max_depth)")
+        return "TooDeep", f"nested deeper than {limits.depth} levels (ingest_max_depth)"
+    return None
 
 
 def _without_escapes(body: bytes) -> bytes:
@@ -124,8 +116,8 @@ def _deeper_than(limit: int, outside_of_texts: bytes) -> bool:
         brackets = brackets.replace(b"()", b"")
         if len(brackets) == before:
             break
-    # What is left of a body with unbalanced brackets is no JSON; the decoder says so, unless it is deep too.
-    return brackets.count(b"(") > 0 and (b"()" in brackets or brackets.count(b"(") > limit)
+    # What is left where brackets do not match is no JSON; the decoder says so, unless it would be too deep for it.
+    return b"()" in brackets or brackets.count(b"(") > limit
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,9 +12,10 @@ from msgspec import Raw
 from schemas.answers import Rejection
 from schemas.events import InvalidEvent, read_event
 from schemas.keys import event_key
-from schemas.tasks import InvalidTask, read_task
+from schemas.tasks import read_task
 from schemas.topics import EVENTS, TASKS
-from services.ingest.decoding import check_json, decode_whole, time_problem
+from services.ingest.bodies import shape_problem
+from services.ingest.decoding import InvalidItem, check_time, decode_whole, repaired
 from services.ingest.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -34,16 +36,6 @@ class Record(NamedTuple):
     partition: int | None = None
 
 
-class InvalidItem(Exception):
-    """One item that cannot be used."""
-
-    def __init__(self, field: str, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.field = field
-        self.code = code
-        self.reason = reason
-
-
 def read_items(
     body: bytes, read: ReadItem, sdk_app_id: int, arrival_ms: int, limits: Limits
 ) -> tuple[list[Record], list[Rejection]]:
@@ -51,23 +43,27 @@ def read_items(
 
     Raises `Refusal` where the body as a whole cannot be used.
     """
-    items = _split(body)
+    body = repaired(body)
+    items = decode_whole(body, _lists) if body.lstrip()[:1] == b"[" else [Raw(body)]
     if not items:
         raise Refusal(422, "NoItems", "the list is empty")
     if len(items) > limits.items:
         raise Refusal(413, "TooManyItems", f"{len(items)} items, at most {limits.items} are allowed (ingest_max_items)")
+    suspicious = shape_problem(body, limits) is not None
     records, rejected = [], []
     for index, item in enumerate(items):
         try:
+            problem = shape_problem(item, limits) if suspicious else None
+            if problem is not None:
+                raise InvalidItem("", *problem)
             record = read(sdk_app_id, item, arrival_ms)
+            if len(record.value) > limits.record_bytes:
+                reason = f"larger than {limits.record_bytes} bytes (ingest_max_record_bytes)"
+                raise InvalidItem("", "ItemTooLarge", reason)
         except InvalidItem as error:
             rejected.append(Rejection(index=index, field=error.field, code=error.code, reason=error.reason))
-            continue
-        if len(record.value) > limits.record_bytes:
-            reason = f"larger than {limits.record_bytes} bytes (ingest_max_record_bytes)"
-            rejected.append(Rejection(index=index, field="", code="ItemTooLarge", reason=reason))
-            continue
-        records.append(record)
+        else:
+            records.append(record)
     return records, rejected
 
 
@@ -77,30 +73,32 @@ def event_of(sdk_app_id: int, item: Raw, arrival_ms: int) -> Record:
         event = read_event(sdk_app_id, item, arrival_ms)
     except InvalidEvent as error:
         raise InvalidItem(error.field, error.code, error.reason) from error
-    problem = time_problem(event.event_ms_ts, arrival_ms)
-    if problem is not None:
-        raise InvalidItem("EventInfo.EventMsTs", *problem)
-    key = event_key(sdk_app_id, event.room_id, event.task_id)
-    return Record(EVENTS.name, _encoder.encode(event), key)
+    _check_names(item)
+    check_time(event.event_ms_ts, arrival_ms, "EventInfo.EventMsTs")
+    return Record(EVENTS.name, _encoder.encode(event), event_key(sdk_app_id, event.room_id, event.task_id))
 
 
 def task_of(sdk_app_id: int, item: Raw, arrival_ms: int) -> Record:
     """The record of a posted task interval."""
     try:
         task = read_task(sdk_app_id, item, arrival_ms)
-    except InvalidTask as error:
+    except InvalidEvent as error:
         raise InvalidItem(error.field, error.code, error.reason) from error
+    _check_names(item)
     interval = task.interval
-    for field, at_ms in (("EndMs", interval.end_ms), ("StartMs", interval.start_ms)):
-        problem = time_problem(at_ms, arrival_ms)
-        if problem is not None:
-            raise InvalidItem(field, *problem)
+    check_time(interval.end_ms, arrival_ms, "EndMs")
+    check_time(interval.start_ms, arrival_ms, "StartMs")
     room_text = None if interval.room_id is None else str(interval.room_id)
     return Record(TASKS.name, _encoder.encode(task), event_key(sdk_app_id, room_text, interval.task_id))
 
 
-def _split(body: bytes) -> list[Raw]:
-    if body.lstrip()[:1] == b"[":
-        return decode_whole(body, _lists)
-    check_json(body)
-    return [Raw(body)]
+def _check_names(item: Raw) -> None:
+    """A name that is there twice would be read in one way here and in another by the customer."""
+    json.loads(bytes(item), object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, object]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise InvalidItem(twice, "InvalidParameter", f"the field {twice} is there twice")

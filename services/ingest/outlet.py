@@ -34,18 +34,17 @@ class Budget:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.used = 0
+        metrics.WAITING_BYTES.set_function(lambda: self.used)
 
     def take(self, size: int) -> None:
         """Raises `Refusal` (503) where there is no room."""
         if self.used + size > self._limit:
             raise unavailable("Kafka does not keep up, too much waits for it already (ingest_waiting_bytes)")
         self.used += size
-        metrics.WAITING_BYTES.set(self.used)
 
     def give(self, size: int) -> None:
         """Bytes that do not wait any more."""
         self.used -= size
-        metrics.WAITING_BYTES.set(self.used)
 
 
 class Outlet:
@@ -71,14 +70,19 @@ class Outlet:
         """Begin to look for Kafka."""
         self._task = asyncio.create_task(self._keep_a_producer(), name="Kafka producer")
 
+    async def drain(self, within_s: float) -> None:
+        """Wait until Kafka has what was sent, but not for ever."""
+        if self._deliveries:
+            await asyncio.wait(self._deliveries, timeout=within_s)
+
     async def stop(self) -> None:
-        """Give up what is not acknowledged yet."""
+        """Give up what is not acknowledged by now, and let Kafka go."""
+        for delivery in self._deliveries:
+            delivery.cancel()
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        for delivery in self._deliveries:
-            delivery.cancel()
 
     def send(self, records: Sequence[Record]) -> asyncio.Task[None]:
         """Begin to send records of one origin in their order; the task ends when Kafka has all of them.

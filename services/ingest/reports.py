@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from schemas.answers import Rejection
 from schemas.reports import AcceptedReport, Client, ClientEvent, Envelope, Report, Sample
-from services.ingest.decoding import MAX_AGE_MS, MAX_AHEAD_MS, decode_part, decode_whole, time_problem
+from services.ingest.bodies import shape_problem
+from services.ingest.decoding import (
+    MAX_AGE_MS,
+    MAX_AHEAD_MS,
+    InvalidItem,
+    check_time,
+    decode_part,
+    decode_whole,
+    repaired,
+)
 from services.ingest.refusals import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from services.ingest.bodies import Limits
 
+Part = TypeVar("Part", Sample, ClientEvent, Client)
 _reports = msgspec.json.Decoder(Report)
 _envelopes = msgspec.json.Decoder(Envelope)
 _samples = msgspec.json.Decoder(Sample)
@@ -39,18 +51,82 @@ class PostedReport(Struct, gc=False):
 
 def read_report(body: bytes, arrival_ms: int, limits: Limits) -> PostedReport:
     """Decode and check a report. Raises `Refusal` only for what concerns the report as a whole."""
-    rejected: list[Rejection] = []
+    report = _quick(body, arrival_ms, limits)
+    if report is not None:
+        return _posted(report, arrival_ms, report.samples, report.events, report.client, [])
+    body = repaired(body)
+    envelope = decode_whole(body, _envelopes)
+    _check_count(envelope, limits)
+    return _one_by_one(envelope, body, arrival_ms, limits)
+
+
+def _quick(body: bytes, arrival_ms: int, limits: Limits) -> Report | None:
+    """A report without any mistake, as nearly all are; None sends it the slow way, which finds all mistakes."""
+    if shape_problem(body, limits) is not None:
+        return None
     try:
-        posted: Report | Envelope = _reports.decode(body)
+        report = _reports.decode(body)
     except (ValueError, RecursionError):
-        # The quick way tells of one mistake alone; the slow one finds all, and what is good beside them.
-        posted = decode_whole(body, _envelopes)
-    if len(posted.samples) + len(posted.events) > limits.items:
-        raise Refusal(413, "TooManyItems", f"more than {limits.items} samples and events (ingest_max_items)", "Samples")
-    if isinstance(posted, Report):
-        samples, events, client = _in_time(posted, arrival_ms, rejected)
-    else:
-        samples, events, client = _one_by_one(posted, arrival_ms, rejected)
+        return None
+    _check_count(report, limits)
+    newest, oldest = arrival_ms + MAX_AHEAD_MS, arrival_ms - MAX_AGE_MS
+    for sample in report.samples:
+        if not oldest <= sample.start_ms <= newest:
+            return None
+    for event in report.events:
+        if not oldest <= event.at_ms <= newest:
+            return None
+    if report.client is not None:
+        try:
+            _check_client(report.client, arrival_ms)
+        except InvalidItem:
+            return None
+    return report
+
+
+def _one_by_one(envelope: Envelope, body: bytes, arrival_ms: int, limits: Limits) -> PostedReport:
+    rejected: list[Rejection] = []
+    suspicious = shape_problem(body, limits)
+
+    def read(raw: Raw, decoder: msgspec.json.Decoder[Part], index: int, prefix: str, check: Check[Part]) -> Part | None:
+        try:
+            problem = shape_problem(raw, limits) if suspicious else None
+            if problem is not None:
+                raise InvalidItem(prefix, *problem)
+            part = decode_part(raw, decoder, prefix)
+            check(part, arrival_ms, prefix)
+        except InvalidItem as error:
+            rejected.append(Rejection(index=index, field=error.field, code=error.code, reason=error.reason))
+            return None
+        return part
+
+    samples = [
+        sample
+        for index, raw in enumerate(envelope.samples)
+        if (sample := read(raw, _samples, index, f"Samples[{index}]", _check_sample)) is not None
+    ]
+    events = [
+        event
+        for index, raw in enumerate(envelope.events)
+        if (event := read(raw, _events, index, f"Events[{index}]", _check_event)) is not None
+    ]
+    client = None
+    if bytes(envelope.client) not in (b"", b"null"):
+        client = read(envelope.client, _clients, 0, "Client", _check_client)
+    if suspicious and not rejected:
+        code, reason = suspicious
+        raise Refusal(413 if code == "TextTooLong" else 400, code, reason)
+    return _posted(envelope, arrival_ms, samples, events, client, rejected)
+
+
+def _posted(
+    posted: Report | Envelope,
+    arrival_ms: int,
+    samples: list[Sample],
+    events: list[ClientEvent],
+    client: Client | None,
+    rejected: list[Rejection],
+) -> PostedReport:
     return PostedReport(
         report=AcceptedReport(
             sdk_app_id=posted.sdk_app_id,
@@ -70,62 +146,28 @@ def read_report(body: bytes, arrival_ms: int, limits: Limits) -> PostedReport:
     )
 
 
-def _in_time(
-    report: Report, arrival_ms: int, rejected: list[Rejection]
-) -> tuple[list[Sample], list[ClientEvent], Client | None]:
-    newest, oldest = arrival_ms + MAX_AHEAD_MS, arrival_ms - MAX_AGE_MS
-    samples, events = report.samples, report.events
-    if any(not oldest <= sample.start_ms <= newest for sample in samples):
-        samples = [
-            sample
-            for index, sample in enumerate(samples)
-            if _timely(sample.start_ms, arrival_ms, index, f"Samples[{index}].StartMs", rejected)
-        ]
-    if any(not oldest <= event.at_ms <= newest for event in events):
-        events = [
-            event
-            for index, event in enumerate(events)
-            if _timely(event.at_ms, arrival_ms, index, f"Events[{index}].AtMs", rejected)
-        ]
-    return samples, events, _timely_client(report.client, arrival_ms, rejected)
+def _check_count(posted: Report | Envelope, limits: Limits) -> None:
+    if len(posted.samples) + len(posted.events) > limits.items:
+        field = "Samples" if len(posted.samples) > limits.items else "Events"
+        reason = f"more than {limits.items} samples and events (ingest_max_items)"
+        raise Refusal(413, "TooManyItems", reason, field)
 
 
-def _one_by_one(
-    envelope: Envelope, arrival_ms: int, rejected: list[Rejection]
-) -> tuple[list[Sample], list[ClientEvent], Client | None]:
-    samples = []
-    for index, raw in enumerate(envelope.samples):
-        prefix = f"Samples[{index}]"
-        sample = decode_part(raw, _samples, index, prefix, rejected)
-        if sample is not None and _timely(sample.start_ms, arrival_ms, index, f"{prefix}.StartMs", rejected):
-            samples.append(sample)
-    events = []
-    for index, raw in enumerate(envelope.events):
-        prefix = f"Events[{index}]"
-        event = decode_part(raw, _events, index, prefix, rejected)
-        if event is not None and _timely(event.at_ms, arrival_ms, index, f"{prefix}.AtMs", rejected):
-            events.append(event)
-    client = None
-    if bytes(envelope.client) not in (b"", b"null"):
-        client = _timely_client(decode_part(envelope.client, _clients, 0, "Client", rejected), arrival_ms, rejected)
-    return samples, events, client
+def _check_sample(sample: Sample, arrival_ms: int, prefix: str) -> None:
+    check_time(sample.start_ms, arrival_ms, f"{prefix}.StartMs")
 
 
-def _timely(at_ms: int, arrival_ms: int, index: int, field: str, rejected: list[Rejection]) -> bool:
-    problem = time_problem(at_ms, arrival_ms)
-    if problem is None:
-        return True
-    code, reason = problem
-    rejected.append(Rejection(index=index, field=field, code=code, reason=reason))
-    return False
+def _check_event(event: ClientEvent, arrival_ms: int, prefix: str) -> None:
+    check_time(event.at_ms, arrival_ms, f"{prefix}.AtMs")
 
 
-def _timely_client(client: Client | None, arrival_ms: int, rejected: list[Rejection]) -> Client | None:
-    """`JoinMs` may lie far back: a call that goes on for days still tells when it began."""
-    if client is None:
-        return None
-    if client.leave_ms is not None and not _timely(client.leave_ms, arrival_ms, 0, "Client.LeaveMs", rejected):
-        return None
+def _check_client(client: Client, arrival_ms: int, prefix: str = "Client") -> None:
+    if client.leave_ms is not None:
+        check_time(client.leave_ms, arrival_ms, f"{prefix}.LeaveMs")
+    # A call that goes on for days still tells when it began.
     if client.join_ms is not None and client.join_ms > arrival_ms:
-        return client if _timely(client.join_ms, arrival_ms, 0, "Client.JoinMs", rejected) else None
-    return client
+        check_time(client.join_ms, arrival_ms, f"{prefix}.JoinMs")
+
+
+if TYPE_CHECKING:
+    Check = Callable[[Part, int, str], None]

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Struct
 
 from schemas.answers import Acceptance, Rejection, ReportAcceptance, TimeAnswer
 from schemas.topics import EVENTS, TASKS
 from services.ingest import metrics
 from services.ingest.answers import preflight
-from services.ingest.bodies import Limits, body_too_large, check_content_type, check_shape, content_coding, expand
+from services.ingest.bodies import Limits, body_too_large, check_content_type, content_coding, expand
 from services.ingest.items import ReadItem, event_of, read_items, task_of
 from services.ingest.refusals import Refusal, nothing_accepted, unavailable
 from services.ingest.reports import read_report
@@ -43,6 +44,11 @@ class Routes:
         self._batcher = batcher
         self._budget = budget
         self._clock = clock
+        self._closed = False
+
+    def close(self) -> None:
+        """Refuse new requests from now on: the service ends."""
+        self._closed = True
 
     def add_to(self, app: web.Application) -> None:
         """Add every route."""
@@ -69,7 +75,6 @@ class Routes:
         """A quality report of one client."""
         coding = _headers(request)
         body = expand(await self._read(request), coding, self._limits)
-        check_shape(body, self._limits)
         arrival_ms = self._clock()
         posted = read_report(body, arrival_ms, self._limits)
         self._gate.user(posted, arrival_ms)
@@ -99,7 +104,6 @@ class Routes:
         body = expand(wire, coding, self._limits)
         bodies = (wire, body) if coding else (wire,)
         application = self._gate.signed(sdk_app_id, sign, *bodies)
-        check_shape(body, self._limits)
         records, rejected = read_items(body, read, application.sdk_app_id, self._clock(), self._limits)
         if not records:
             _count(kind, 0, rejected)
@@ -125,6 +129,8 @@ class Routes:
 
     async def _read(self, request: web.Request) -> bytes:
         """The body as it came over the wire. Raises `Refusal`."""
+        if self._closed:
+            raise unavailable("ingest is being stopped")
         limit = self._limits.body_bytes
         if (request.content_length or 0) > limit:
             raise body_too_large(self._limits)
@@ -138,13 +144,18 @@ class Routes:
         try:
             async with asyncio.timeout(self._body_timeout_s):
                 while not content.at_eof():
-                    chunks += await content.readany()
+                    chunk = await content.readany()
+                    # Bodies that come slowly count as well, or many of them could fill the memory.
+                    self._budget.take(len(chunk))
+                    chunks += chunk
                     if len(chunks) > limit:
                         raise body_too_large(self._limits)
         except TimeoutError as error:
             raise Refusal(408, "BodyTimeout", "the body did not come in time (ingest_body_timeout_s)") from error
-        except (web.RequestPayloadError, ConnectionError) as error:
+        except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
             raise Refusal(400, "InvalidRequest", "the body is cut off or not framed as HTTP has it") from error
+        finally:
+            self._budget.give(len(chunks))
         return bytes(chunks)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 _PAUSE_S = 1.0
+_DRAIN_S = 1.0
 
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
@@ -35,7 +36,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     batcher = Batcher(settings, outlet, budget)
 
     async def readiness() -> dict[str, bool]:
-        return {"Kafka": outlet.ready, "Applications": applications.ready}
+        return {"Kafka": outlet.ready, "Applications": applications.ready, "Running": not stopping.is_set()}
 
     app = web.Application(middlewares=[answer])
     routes = Routes(settings, gate=Gate(applications), outlet=outlet, batcher=batcher, budget=budget, clock=now_ms)
@@ -54,10 +55,13 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         connecting.cancel()
         waiting.cancel()
     finally:
+        # Whoever waits for Kafka gets an answer; new requests are told to go elsewhere.
+        routes.close()
+        for site in list(runner.sites):
+            await site.stop()
         batcher.flush()
-        await runner.cleanup()
-        await outlet.stop()
-        await applications.stop()
+        await outlet.drain(_DRAIN_S)
+        await asyncio.gather(outlet.stop(), applications.stop(), runner.cleanup())
 
 
 async def _connect(settings: Settings, applications: ApplicationTable, outlet: Outlet) -> None:
