@@ -33,12 +33,8 @@ MAX_DEPTH = 32
 MAX_TIME_DIGITS = 16
 
 
-_objects = msgspec.json.Decoder(dict[str, Any])
-_raw_fields = msgspec.json.Decoder(dict[str, Raw])
-
-
 class InvalidEvent(Exception):
-    """An event that does not fit the contract."""
+    """An event or task interval that does not fit the contract."""
 
     def __init__(self, field: str, reason: str, code: str = "InvalidParameter") -> None:
         super().__init__(f"{field}: {reason}")
@@ -52,11 +48,16 @@ class EventHead(Struct, rename="pascal"):
 
     event_group_id: Annotated[int, Meta(ge=1, le=99)]
     event_type: Annotated[int, Meta(ge=100, le=9999)]
+    """The group's number and two digits."""
     event_info: dict[str, Any]
     event_id: EventId | None = None
+    """Ours: of two events with one id there is one effect and one callback. Absent: derived from the event."""
     room_id_type: RoomIdType | None = None
+    """Ours: 0 a numeric room, 1 a string room; needed where a numeric room is written as text."""
     callback_ts: UnixMs | None = None
+    """Not looked at: a callback says when it was sent itself."""
     callback_ms_ts: UnixMs | None = None
+    """The same, as group 7 spells it."""
 
 
 class EventRecord(Struct, rename="pascal", omit_defaults=True, kw_only=True):
