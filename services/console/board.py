@@ -32,7 +32,7 @@ class Board:
         self.revision = 0
         self._latest = latest([], now_ms)
         self._points: dict[int, tuple[int, Point]] = {}
-        self._attempts: dict[tuple[str, int], tuple[int, Attempt]] = {}
+        self._attempts: dict[str, tuple[int, Attempt]] = {}
 
     def apply(self, points: Sequence[Point], attempts: Sequence[Attempt], now_ms: int) -> bool:
         """Take in what the tables say now; whether anything is different."""
@@ -68,10 +68,8 @@ class Board:
         entry = self._points.get(like["BucketTime"])
         return entry[1] if entry else unknown_point(like["BucketTime"], now_ms)
 
-    def _newest_attempts(
-        self, attempts: Sequence[Attempt], revision: int
-    ) -> dict[tuple[str, int], tuple[int, Attempt]]:
+    def _newest_attempts(self, attempts: Sequence[Attempt], revision: int) -> dict[str, tuple[int, Attempt]]:
         """The newest of those known and those just read, newest first."""
-        read = {(attempt["DeliveryId"], attempt["Attempt"]): (revision, attempt) for attempt in attempts}
+        read = {attempt["RequestId"]: (revision, attempt) for attempt in attempts}
         both = sorted((read | self._attempts).items(), key=lambda item: item[1][1]["StartedTime"], reverse=True)
         return dict(both[:SHOWN_ATTEMPTS])

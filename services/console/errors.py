@@ -10,6 +10,7 @@ from aiohttp import web
 
 from services.console.metrics import REQUESTS
 from services.console.monitor import Unavailable
+from services.console.store import DatabaseUnusable
 from services.runtime.web import json_answer
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ async def answer_errors(
         response = await handler(request)
     except ApiError as error:
         response = _answer(request, error)
-    except Unavailable as error:
+    except (Unavailable, DatabaseUnusable) as error:
         response = _answer(request, ApiError(503, "ServiceUnavailable", str(error)), {"Retry-After": "2"})
     except web.HTTPException as error:
         if error.status < 400:

@@ -28,6 +28,7 @@ LINGER_S = 60.0
 RECENT_MS = 10 * 60_000
 """Callbacks are looked for this far back; now and then everything is, since the log can arrive late."""
 FULL_READ_EVERY = 30
+MAX_DIGITS = 16
 
 
 class Feed:
@@ -117,9 +118,9 @@ class Feed:
 
     def _resumed_revision(self, last_event_id: str) -> int | None:
         epoch, _, revision = last_event_id.partition("-")
-        if epoch != self._epoch or not revision.isdecimal() or int(revision) > self._board.revision:
+        if epoch != self._epoch or not revision.isdecimal() or len(revision) > MAX_DIGITS:
             return None
-        return int(revision)
+        return int(revision) if int(revision) <= self._board.revision else None
 
     async def _announce(self) -> None:
         self._version += 1
@@ -139,10 +140,13 @@ class Feeds:
         self._clock = clock
         self._poll_s = poll_s
         self._feeds: dict[int, tuple[Feed, asyncio.Task[None]]] = {}
+        self._closed = False
 
     @contextlib.contextmanager
     def watched(self, sdk_app_id: int) -> Iterator[Feed]:
-        """The application's feed, kept running for as long as the block."""
+        """The application's feed, kept running for as long as the block. Raises `Unavailable` at the end of all."""
+        if self._closed:
+            raise Unavailable("the console is stopping")
         feed = self._feed(sdk_app_id)
         feed.viewers += 1
         VIEWERS.inc()
@@ -154,6 +158,7 @@ class Feeds:
 
     async def close(self) -> None:
         """End all feeds and their viewers' messages."""
+        self._closed = True
         feeds = list(self._feeds.values())
         for feed, task in feeds:
             task.cancel()

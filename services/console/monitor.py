@@ -25,8 +25,8 @@ log = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT_S = 3
 ANSWER_TIMEOUT_S = 10
-HISTORY_MS = 14 * 86_400_000
-"""How far back the list of callbacks reaches."""
+HISTORY_MS = (10 * 60_000, 6 * 3_600_000, 14 * 86_400_000)
+"""How far back the list of callbacks reaches. It is read a little at first, since the log may be long."""
 _SETTINGS = {"readonly": 2, "max_execution_time": ANSWER_TIMEOUT_S}
 
 
@@ -98,21 +98,40 @@ class Monitor:
         rows = await self._rows("points", queries.points(sdk_app_id, window_start(last), last))
         return [cast("Point", {**row, "Provisional": is_provisional(row["BucketTime"], now_ms)}) for row in rows]
 
-    async def rooms(self, sdk_app_id: int, bucket_ms: int, *, page: int, size: int) -> tuple[list[Room], int]:
-        """One page of the rooms of a bucket, pages count from 1, and how many rooms there are in all."""
+    async def rooms(
+        self, sdk_app_id: int, bucket_ms: int, *, page: int, size: int, search: str = ""
+    ) -> tuple[list[Room], int]:
+        """One page of the rooms of a bucket, pages count from 1, and how many rooms there are in all.
+
+        With `search`, only rooms whose id holds that text.
+        """
+        offset = (page - 1) * size
         rows, counts = await asyncio.gather(
-            self._rows("rooms", queries.rooms(sdk_app_id, bucket_ms, offset=(page - 1) * size, size=size)),
-            self._rows("room_count", queries.room_count(sdk_app_id, bucket_ms)),
+            self._rows("rooms", queries.rooms(sdk_app_id, bucket_ms, offset=offset, size=size, search=search)),
+            self._rows("room_count", queries.room_count(sdk_app_id, bucket_ms, search=search)),
         )
         return cast("list[Room]", rows), counts[0]["Total"]
 
     async def attempts(
-        self, sdk_app_id: int, *, until_ms: int, limit: int, since_ms: int | None = None
+        self,
+        sdk_app_id: int,
+        *,
+        until_ms: int,
+        limit: int,
+        since_ms: int | None = None,
+        outcome: str = "",
+        search: str = "",
     ) -> list[Attempt]:
-        """The last attempts before a time, the newest first."""
-        since = until_ms - HISTORY_MS if since_ms is None else since_ms
-        query = queries.attempts(sdk_app_id, since_ms=max(0, since), until_ms=until_ms, limit=limit)
-        return cast("list[Attempt]", await self._rows("attempts", query))
+        """The last attempts before a time, the newest first; of one outcome, of rooms whose id holds a text."""
+        rows: list[dict[str, Any]] = []
+        for since in [since_ms] if since_ms is not None else [until_ms - span for span in HISTORY_MS]:
+            query = queries.attempts(
+                sdk_app_id, since_ms=max(0, since), until_ms=until_ms, limit=limit, outcome=outcome, search=search
+            )
+            rows = await self._rows("attempts", query)
+            if len(rows) == limit:
+                break
+        return cast("list[Attempt]", rows)
 
     async def _rows(self, name: str, query: Query) -> list[dict[str, Any]]:
         began = time.perf_counter()

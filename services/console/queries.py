@@ -12,7 +12,7 @@ class Query(NamedTuple):
     """SQL and the values of its `{name:Type}` parameters."""
 
     sql: str
-    parameters: dict[str, int]
+    parameters: dict[str, int | str]
 
 
 _POINTS = """
@@ -30,7 +30,15 @@ WHERE SdkAppId = {sdk_app_id:UInt32}
 ORDER BY BucketTime
 """
 
-_ROOMS = """
+_ROOMS_OF_BUCKET = """
+FROM room_10s FINAL
+WHERE SdkAppId = {sdk_app_id:UInt32}
+    AND BucketTime = fromUnixTimestamp64Milli({bucket_ms:Int64}, 'UTC')
+    AND OnlineUsers > 0
+    AND ({search:String} = '' OR positionCaseInsensitiveUTF8(RoomId, {search:String}) > 0)
+"""
+
+_ROOMS = f"""
 SELECT
     RoomId,
     RoomIdType,
@@ -38,21 +46,12 @@ SELECT
     AbnormalUsers,
     VideoStutterMs / nullIf(VideoPlayMs, 0) * 100 AS VideoStutterRate,
     AudioStutterMs / nullIf(AudioPlayMs, 0) * 100 AS AudioStutterRate
-FROM room_10s FINAL
-WHERE SdkAppId = {sdk_app_id:UInt32}
-    AND BucketTime = fromUnixTimestamp64Milli({bucket_ms:Int64}, 'UTC')
-    AND OnlineUsers > 0
+{_ROOMS_OF_BUCKET}
 ORDER BY OnlineUsers DESC, RoomId, RoomIdType
-LIMIT {size:UInt32} OFFSET {offset:UInt64}
+LIMIT {{size:UInt32}} OFFSET {{offset:UInt64}}
 """
 
-_ROOM_COUNT = """
-SELECT count() AS Total
-FROM room_10s FINAL
-WHERE SdkAppId = {sdk_app_id:UInt32}
-    AND BucketTime = fromUnixTimestamp64Milli({bucket_ms:Int64}, 'UTC')
-    AND OnlineUsers > 0
-"""
+_ROOM_COUNT = f"SELECT count() AS Total {_ROOMS_OF_BUCKET}"
 
 _ATTEMPTS = """
 SELECT
@@ -79,6 +78,8 @@ FROM deliveries FINAL
 WHERE SdkAppId = {sdk_app_id:UInt32}
     AND deliveries.StartedTime >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
     AND deliveries.StartedTime < fromUnixTimestamp64Milli({until_ms:Int64}, 'UTC')
+    AND ({outcome:String} = '' OR Outcome = {outcome:String})
+    AND ({search:String} = '' OR positionCaseInsensitiveUTF8(RoomId, {search:String}) > 0)
 ORDER BY deliveries.StartedTime DESC, DeliveryId, Attempt DESC
 LIMIT {limit:UInt32}
 """
@@ -89,16 +90,21 @@ def points(sdk_app_id: int, first_bucket_ms: int, last_bucket_ms: int) -> Query:
     return Query(_POINTS, {"sdk_app_id": sdk_app_id, "first_ms": first_bucket_ms, "last_ms": last_bucket_ms})
 
 
-def rooms(sdk_app_id: int, bucket_ms: int, *, offset: int, size: int) -> Query:
-    """Rooms with users in one bucket, the fullest first."""
-    return Query(_ROOMS, {"sdk_app_id": sdk_app_id, "bucket_ms": bucket_ms, "offset": offset, "size": size})
+def rooms(sdk_app_id: int, bucket_ms: int, *, offset: int, size: int, search: str) -> Query:
+    """Rooms with users in one bucket whose id holds the text of `search`, the fullest first."""
+    where: dict[str, int | str] = {"sdk_app_id": sdk_app_id, "bucket_ms": bucket_ms, "search": search}
+    return Query(_ROOMS, where | {"offset": offset, "size": size})
 
 
-def room_count(sdk_app_id: int, bucket_ms: int) -> Query:
-    """How many rooms with users there are in one bucket."""
-    return Query(_ROOM_COUNT, {"sdk_app_id": sdk_app_id, "bucket_ms": bucket_ms})
+def room_count(sdk_app_id: int, bucket_ms: int, *, search: str) -> Query:
+    """How many such rooms there are."""
+    return Query(_ROOM_COUNT, {"sdk_app_id": sdk_app_id, "bucket_ms": bucket_ms, "search": search})
 
 
-def attempts(sdk_app_id: int, *, since_ms: int, until_ms: int, limit: int) -> Query:
-    """Attempts to deliver callbacks that started in [since, until), the newest first."""
-    return Query(_ATTEMPTS, {"sdk_app_id": sdk_app_id, "since_ms": since_ms, "until_ms": until_ms, "limit": limit})
+def attempts(sdk_app_id: int, *, since_ms: int, until_ms: int, limit: int, outcome: str, search: str) -> Query:
+    """Attempts to deliver callbacks that started in [since, until), the newest first.
+
+    Empty texts do not narrow them down.
+    """
+    span: dict[str, int | str] = {"sdk_app_id": sdk_app_id, "since_ms": since_ms, "until_ms": until_ms}
+    return Query(_ATTEMPTS, span | {"limit": limit, "outcome": outcome, "search": search})

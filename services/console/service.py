@@ -12,6 +12,7 @@ from services.console.api import Api
 from services.console.errors import answer_errors, mark_response
 from services.console.feeds import POLL_S, Feeds
 from services.console.monitor import Monitor
+from services.console.origin import is_loopback, refuse_foreign_pages
 from services.console.pages import DIST, add_pages, add_security_headers
 from services.console.publisher import Publisher
 from services.console.store import ApplicationStore, DatabaseUnusable
@@ -44,7 +45,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     async def readiness() -> dict[str, bool]:
         return {"ApplicationsPublished": publisher.ready, "ClickHouse": await monitor.reachable()}
 
-    app = build_app(store, monitor)
+    app = build_app(store, monitor, only_local_names=is_loopback(settings.host))
     add_health_routes(app, readiness)
     try:
         runner = await start_site(app, settings, settings.console_port)
@@ -70,18 +71,24 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
 
 
 def build_app(
-    store: ApplicationStore, monitor: Monitor, *, clock: Clock = now_ms, poll_s: float = POLL_S, dist: Path = DIST
+    store: ApplicationStore,
+    monitor: Monitor,
+    *,
+    clock: Clock = now_ms,
+    poll_s: float = POLL_S,
+    dist: Path = DIST,
+    only_local_names: bool = True,
 ) -> web.Application:
     """Everything that is served beside health, readiness and metrics."""
-    app = web.Application(middlewares=[answer_errors])
-    feeds = Feeds(monitor, clock, poll_s=poll_s)
+    app = web.Application(middlewares=[answer_errors, refuse_foreign_pages(only_local_names=only_local_names)])
+    api = Api(store, monitor, Feeds(monitor, clock, poll_s=poll_s), clock)
 
     async def end_streams(_: web.Application) -> None:
-        await feeds.close()
+        await api.end_streams()
 
     app.on_response_prepare.append(add_security_headers)
     app.on_response_prepare.append(mark_response)
     app.on_shutdown.append(end_streams)
-    Api(store, monitor, feeds, clock).add_routes(app.router)
+    api.add_routes(app.router)
     add_pages(app.router, dist)
     return app

@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import socket
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
@@ -11,6 +13,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from services.console import api
+from services.console.metrics import VIEWERS
 from services.console.monitor import Monitor
 from services.console.service import build_app, run
 from services.console.store import ApplicationStore
@@ -22,7 +26,7 @@ from tests.support.clickhouse import ClickHouseServer, free_port
 from tests.support.rollups import Rollups
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from schemas.applications import Application
@@ -254,6 +258,40 @@ async def test_deliveries_are_one_row_an_attempt_newest_first(client: Client, ro
     assert [(row["DeliveryId"], row["Attempt"]) for row in paused["Deliveries"]] == [("d1", 1)]
 
 
+HOSTILE = ["it's", "back\\slash", "100%", "under_score", "{id:String}", '"', "<script>", "Zürich", "会议", "a b"]
+
+
+async def test_rooms_are_found_by_a_part_of_their_id(client: Client, rollups: Rollups) -> None:
+    rollups.app(SETTLED, OnlineUsers=30, OnlineRooms=12)
+    for name in [*HOSTILE, "other"]:
+        rollups.room(SETTLED, f"x{name}y", 1, OnlineUsers=1)
+    for name in HOSTILE:
+        query = urlencode({"search": name.upper(), "size": 1})
+        found = await get(client, f"/api/applications/{rollups.sdk_app_id}/rooms?{query}")
+        assert ([room["RoomId"] for room in found["Rooms"]], found["Total"]) == ([f"x{name}y"], 1)
+    query = urlencode({"search": "nothing like it"})
+    assert (await get(client, f"/api/applications/{rollups.sdk_app_id}/rooms?{query}"))["Total"] == 0
+
+
+async def test_deliveries_are_narrowed_down(client: Client, rollups: Rollups) -> None:
+    rollups.attempt("d1", 1, NOW - 20 * 86_400_000, RoomId="too long ago")
+    rollups.attempt("d2", 1, NOW - 86_400_000, RoomId="Lecture_1", Outcome="given-up")
+    rollups.attempt("d3", 1, NOW - 3_600_000, RoomId="lecture_2", Outcome="failed")
+    rollups.attempt("d4", 1, NOW - 5_000, RoomId="other")
+    path = f"/api/applications/{rollups.sdk_app_id}/deliveries"
+    for query, expected in [
+        ("", ["d4", "d3", "d2"]),
+        ("?limit=2", ["d4", "d3"]),
+        ("?outcome=failed", ["d3"]),
+        ("?outcome=given-up", ["d2"]),
+        ("?search=lecture", ["d3", "d2"]),
+        ("?search=LECTURE&outcome=delivered", []),
+        (f"?search=lecture&at={NOW - 7_200_000}", ["d2"]),
+    ]:
+        rows = (await get(client, path + query))["Deliveries"]
+        assert [row["DeliveryId"] for row in rows] == expected, query
+
+
 @pytest.mark.parametrize(
     ("path", "status", "code", "field"),
     [
@@ -264,7 +302,15 @@ async def test_deliveries_are_one_row_an_attempt_newest_first(client: Client, ro
         ("/api/applications/{id}/deliveries?limit=201", 400, "InvalidParameter", "limit"),
         ("/api/applications/7/live", 404, "ResourceNotFound", "SdkAppId"),
         ("/api/applications/7/stream", 404, "ResourceNotFound", "SdkAppId"),
-        ("/api/applications/99999999999999999999/live", 404, "ResourceNotFound", "SdkAppId"),
+        ("/api/applications/0/live", 404, "ResourceNotFound", "SdkAppId"),
+        (f"/api/applications/{'9' * 20}/live", 404, "ResourceNotFound", "SdkAppId"),
+        (f"/api/applications/{'9' * 6000}/live", 404, "ResourceNotFound", "SdkAppId"),
+        ("/api/applications/{id}/rooms?search=" + "x" * 65, 400, "InvalidParameter", "search"),
+        ("/api/applications/{id}/rooms?search=%00", 400, "InvalidParameter", "search"),
+        ("/api/applications/{id}/deliveries?outcome=lost", 400, "InvalidParameter", "outcome"),
+        ("/api/applications/{id}/charts?at=4102444800001", 400, "InvalidParameter", "at"),
+        ("/api/applications/{id}/charts?at=-1", 400, "InvalidParameter", "at"),
+        ("/api/applications/one/live", 404, "ResourceNotFound", None),
         ("/api/nothing", 404, "ResourceNotFound", None),
         ("/assets/..%2Findex.html", 404, "ResourceNotFound", None),
     ],
@@ -280,7 +326,19 @@ async def test_what_cannot_be_answered_says_why(
         assert body["RequestId"] == response.headers["X-Request-Id"] != ""
 
 
-async def test_only_get_is_answered(client: Client) -> None:
+@pytest.mark.parametrize("what", ["live", "charts", "rooms", "deliveries"])
+@pytest.mark.parametrize("at", [0, 4_102_444_800_000])
+async def test_the_ends_of_time_are_empty(client: Client, application: Application, what: str, at: int) -> None:
+    answer = await get(client, f"/api/applications/{application.sdk_app_id}/{what}?at={at}")
+    assert answer.get("OnlineUsers") is None
+    assert not answer.get("Rooms")
+    assert not answer.get("Deliveries")
+
+
+async def test_only_get_is_answered(client: Client, application: Application) -> None:
+    # A stream has no end that HEAD could wait for.
+    async with client.head(f"/api/applications/{application.sdk_app_id}/stream") as response:
+        assert response.status == 405
     async with client.post("/api/applications") as response:
         assert response.status == 405
         assert response.headers["Allow"] == "GET,HEAD"
@@ -295,6 +353,55 @@ async def test_every_answer_keeps_foreign_content_out(client: Client) -> None:
             policy = response.headers["Content-Security-Policy"]
             assert "script-src 'self';" in policy
             assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost:8080"}, 200),
+        ({"Host": "roompulse.localhost"}, 200),
+        ({"Host": "[::1]:8080"}, 200),
+        ({"Host": "192.0.2.7"}, 200),
+        ({"Host": "rebound.example:8080"}, 421),
+        ({"Host": "127.0.0.1.evil.example"}, 421),
+        ({"Host": "localhost.evil.example"}, 421),
+        ({"Host": "[::1"}, 421),
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+async def test_pages_of_other_sites_get_nothing(client: Client, headers: dict[str, str], status: int) -> None:
+    async with client.get("/api/applications", headers=headers) as response:
+        assert response.status == status
+        body = orjson.loads(await response.read())
+        assert "Access-Control-Allow-Origin" not in response.headers
+    assert status == 200 or body["Error"]["Code"] == "UnauthorizedOperation"
+
+
+async def test_a_console_that_others_reach_has_any_name(store: ApplicationStore, settings: Settings) -> None:
+    monitor = Monitor(settings)
+    async with (
+        TestClient(TestServer(build_app(store, monitor, only_local_names=False))) as client,
+        client.get("/api/applications", headers={"Host": "console.example"}) as response,
+    ):
+        assert response.status == 200
+    await monitor.close()
+
+
+async def test_a_database_that_cannot_be_read_is_told_of(settings: Settings, tmp_path: Path) -> None:
+    store = ApplicationStore(Settings(data=tmp_path / "lost"))
+    monitor = Monitor(settings)
+    async with TestClient(TestServer(build_app(store, monitor))) as client:
+        assert (await get(client, "/api/applications"))["Applications"] == []
+        store.close()
+        (tmp_path / "lost" / "control.sqlite").write_bytes(b"no database " * 1000)
+        for path in ("/api/applications", "/api/applications/1400000001/live"):
+            async with client.get(path) as response:
+                assert response.status == 503
+                assert "control-plane database" in orjson.loads(await response.read())["Error"]["Reason"]
+    await monitor.close()
 
 
 async def test_pages_that_are_not_built_say_what_to_do(client: Client) -> None:
@@ -318,6 +425,10 @@ async def test_assets_are_kept_and_the_document_is_asked_for_again(client: Clien
         assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
         assert response.headers["Content-Encoding"] == "gzip"
         assert response.content_type in ("text/javascript", "application/javascript")
+        assert response.headers["Vary"] == "Accept-Encoding"
+        assert await response.text() == "let x = 1;" * 500
+    async with client.get("/assets/index-abc123.js", headers={"Accept-Encoding": "identity"}) as response:
+        assert "Content-Encoding" not in response.headers
         assert await response.text() == "let x = 1;" * 500
 
 
@@ -401,9 +512,11 @@ async def test_a_broken_stream_resumes_after_the_last_event(client: Client, roll
         while not seen:
             seen += (await stream.next("update"))["Points"]
     assert [point["BucketTime"] for point in seen] == [OPEN]
-    async with streaming(client, rollups.sdk_app_id, "another-1") as stream:
-        snapshot = await stream.next("snapshot")
-    assert [point["BucketTime"] for point in snapshot["Points"]] == [SETTLED, OPEN]
+    epoch = last_event_id.partition("-")[0]
+    for unknown in ("another-1", f"{epoch}-999999", f"{epoch}-{'9' * 5000}", f"{epoch}-²", f"{epoch}-", "-"):
+        async with streaming(client, rollups.sdk_app_id, unknown) as stream:
+            snapshot = await stream.next("snapshot")
+        assert [point["BucketTime"] for point in snapshot["Points"]] == [SETTLED, OPEN]
 
 
 async def test_one_poller_serves_all_viewers(client: Client, rollups: Rollups, settings: Settings) -> None:
@@ -417,6 +530,64 @@ async def test_one_poller_serves_all_viewers(client: Client, rollups: Rollups, s
         rollups.app(SETTLED, OnlineUsers=3, OnlineRooms=1)
         for stream in streams:
             assert (await stream.next("update"))["Latest"]["OnlineUsers"] == 3
+
+
+async def test_a_viewer_who_takes_nothing_is_dropped_and_holds_nobody_up(
+    client: Client, rollups: Rollups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "WRITE_TIMEOUT_S", 0.5)
+    with stalled_viewer(client.port, rollups.sdk_app_id):
+        async with streaming(client, rollups.sdk_app_id) as stream:
+            await stream.next("snapshot")
+            await until(lambda: viewers() == 2)
+            users = 0
+            while viewers() == 2:
+                users += 1
+                await change_all(stream, rollups, users)
+        await until(lambda: viewers() == 0)
+
+
+async def test_a_stop_does_not_wait_for_viewers_who_take_nothing(client: Client, rollups: Rollups) -> None:
+    with stalled_viewer(client.port, rollups.sdk_app_id):
+        async with streaming(client, rollups.sdk_app_id) as stream:
+            await stream.next("snapshot")
+            await until(lambda: viewers() == 2)
+            for users in range(1, 11):
+                await change_all(stream, rollups, users)
+            # Far less than `WRITE_TIMEOUT_S`, after which the stalled one would be dropped anyway.
+            async with asyncio.timeout(10):
+                await client.app.shutdown()
+                await until(lambda: viewers() == 0)
+            with pytest.raises(AssertionError, match="the stream ended"):
+                await stream.next()
+            async with client.get(f"/api/applications/{rollups.sdk_app_id}/stream") as response:
+                assert response.status == 503, "no stream begins while the console stops"
+
+
+def stalled_viewer(port: int | None, sdk_app_id: int) -> socket.socket:
+    """A viewer who never reads."""
+    stalled = socket.socket()
+    stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    stalled.connect(("127.0.0.1", port))
+    stalled.sendall(f"GET /api/applications/{sdk_app_id}/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    return stalled
+
+
+async def change_all(stream: Stream, rollups: Rollups, users: int) -> None:
+    """Change every point of the window, which makes a large update, and wait for it."""
+    rollups.app_window(OPEN, 384, OnlineUsers=users, OnlineRooms=1)
+    while (await stream.next("update"))["Latest"]["OnlineUsers"] != users:
+        pass
+
+
+def viewers() -> float:
+    return sum(sample.value for metric in VIEWERS.collect() for sample in metric.samples)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not condition():
+            await asyncio.sleep(0.02)
 
 
 async def test_a_clickhouse_that_dies_is_told_of_and_waited_for(

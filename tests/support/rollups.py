@@ -21,8 +21,12 @@ class Rollups:
 
     def app(self, bucket_ms: int, **columns: Any) -> None:
         """A row of `app_10s`; sums that are not named are zero."""
-        counts = {"OnlineUsers": 0, "OnlineRooms": 0, "AbnormalUsers": 0}
-        self._insert("app_10s", {"BucketTime": _time(bucket_ms), **counts, **_sums(), **columns})
+        self._insert("app_10s", self._app_row(bucket_ms, columns))
+
+    def app_window(self, last_bucket_ms: int, count: int, **columns: Any) -> None:
+        """The same row of `app_10s` in each of `count` buckets up to the last."""
+        rows = [self._app_row(last_bucket_ms - number * 10_000, columns) for number in range(count)]
+        self._insert("app_10s", *rows)
 
     def room(self, bucket_ms: int, room_id: str, room_id_type: int, **columns: Any) -> None:
         """A row of `room_10s`."""
@@ -56,12 +60,18 @@ class Rollups:
         }
         self._insert("deliveries", row | columns)
 
-    def _insert(self, table: str, row: dict[str, Any]) -> None:
+    def _app_row(self, bucket_ms: int, columns: dict[str, Any]) -> dict[str, Any]:
+        counts = {"OnlineUsers": 0, "OnlineRooms": 0, "AbnormalUsers": 0}
+        return {"BucketTime": _time(bucket_ms), **counts, **_sums(), **columns}
+
+    def _insert(self, table: str, *rows: dict[str, Any]) -> None:
         self._computed += 1
-        if table != "deliveries":
-            row["ComputedTime"] = _time(1_700_000_000_000 + self._computed)
-        text = orjson.dumps({"SdkAppId": self.sdk_app_id, **row}).decode()
-        self._clickhouse.query(f"INSERT INTO `{self._database}`.{table} FORMAT JSONEachRow {text}")
+        lines = []
+        for row in rows:
+            if table != "deliveries":
+                row["ComputedTime"] = _time(1_700_000_000_000 + self._computed)
+            lines.append(orjson.dumps({"SdkAppId": self.sdk_app_id, **row}).decode())
+        self._clickhouse.query(f"INSERT INTO `{self._database}`.{table} FORMAT JSONEachRow {' '.join(lines)}")
 
 
 def _sums() -> dict[str, int]:
