@@ -211,7 +211,7 @@ def _normalised(event_type: int, posted: dict[str, Any]) -> dict[str, Any]:
     # Groups 1 to 3 list both times; some receivers look at one of them only.
     if event_type < 400 and info.get("EventTs") is None and type(info.get("EventMsTs")) is int:
         info["EventTs"] = info["EventMsTs"] // 1000
-    task_id = info.get("TaskId")
+    task_id = info.get("TaskId") if event_type >= 300 else None
     if type(task_id) is int and 0 <= task_id < 2**64:
         info["TaskId"] = str(task_id)
     if event_type == 305 and isinstance(info.get("Payload"), dict):

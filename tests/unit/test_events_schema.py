@@ -71,6 +71,7 @@ def refusal(posted: bytes) -> tuple[str, str]:
         ),
         pytest.param('{"RoomId":1,"EventTs":1,"EventMsTs":2,"UserId":"a","N":null,"E":{},"L":[ ]}', id="empty"),
         pytest.param('{"RoomId":1,"EventTs":1,"EventMsTs":2,"UserId":"a","UserId":"b"}', id="twice"),
+        pytest.param('{"RoomId":1,"EventTs":1,"EventMsTs":2,"UserId":"a","TaskId":7}', id="not a task"),
     ],
 )
 def test_what_needs_no_change_keeps_its_bytes(spelling: str) -> None:
