@@ -66,10 +66,7 @@ async def answer(
     except Refusal as refusal:
         response = refuse(refusal, request_id, request.path)
     except web.HTTPException as error:
-        code = _CODES.get(error.status, "InvalidRequest")
-        response = refuse(Refusal(error.status, code, error.reason), request_id, request.path)
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
+        response = _translated(error, request_id, request.path)
     except Exception:
         log.exception("request failed", path=request.path, request_id=request_id)
         response = refuse(Refusal(500, "InternalError", "unexpected error; the log has more"), request_id, request.path)
@@ -92,13 +89,33 @@ def refuse(refusal: Refusal, request_id: str, path: str) -> web.Response:
     )
 
 
+def _translated(error: web.HTTPException, request_id: str, path: str) -> web.Response:
+    code = _CODES.get(error.status, "InvalidRequest")
+    response = refuse(Refusal(error.status, code, error.reason), request_id, path)
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
+
+
 async def preflight(_: web.Request) -> web.Response:
     """What a browser asks before it posts anything but plain text."""
     return web.Response(status=204, headers=_PREFLIGHT)
 
 
 class _Protocol(RequestHandler):
-    """aiohttp's connection, but for requests that are not even HTTP: those get an answer of our shape too."""
+    """aiohttp's connection, but for answers that it makes without asking the application: they get our shape too."""
+
+    __slots__ = ()
+
+    async def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if isinstance(resp, web.HTTPException):
+            request_id = new_request_id()
+            resp = _translated(resp, request_id, request.path)
+            resp.headers["X-Request-Id"] = request_id
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

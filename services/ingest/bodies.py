@@ -139,6 +139,14 @@ def _gunzip(body: bytes, limit: int) -> bytes:
 def _unzstd(body: bytes, limit: int) -> bytes:
     try:
         with _ZSTD.stream_reader(body) as reader:
-            return reader.read(limit + 1)
+            expanded = reader.read(limit + 1)
+        if len(expanded) > limit or zstandard.get_frame_parameters(body).content_size == len(expanded):
+            return expanded
+        # The reader does not tell whether the frame was complete; another look does, now that it is known to be small.
+        inflater = _ZSTD.decompressobj()
+        inflater.decompress(body)
     except (zstandard.ZstdError, MemoryError) as error:
         raise Refusal(400, "InvalidEncoding", "the body is not zstd", "Content-Encoding") from error
+    if not inflater.eof:
+        raise Refusal(400, "InvalidEncoding", "the zstd body is cut off", "Content-Encoding")
+    return expanded
