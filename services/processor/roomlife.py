@@ -38,6 +38,7 @@ FROM (
     SELECT DISTINCT SdkAppId, RoomId, if(RoomIdType IS NULL, 'untold', 'told'), ifNull(RoomIdType, 255), 0
     FROM events FINAL
     WHERE (SdkAppId, RoomId) IN (SELECT SdkAppId, RoomId FROM touched)
+        AND (EventGroupId = 1 OR RoomIdType IS NOT NULL)
     UNION ALL
     SELECT DISTINCT SdkAppId, RoomId, 'told', RoomIdType, 0
     FROM clients
@@ -163,4 +164,3 @@ def _removed_stays(known: Iterable[Sequence[Any]], now: Iterable[Row], computed_
         for key in map(tuple, known)
         if key not in right
     ]
-
