@@ -14,6 +14,7 @@ from schemas.words import (
     BitsPerSecond,
     Count,
     DurationMs,
+    EventUserId,
     FramesPerSecond,
     Percent,
     Pixels,
@@ -55,7 +56,8 @@ class LocalStream(Struct, rename="pascal", omit_defaults=True, gc=False):
 class RemoteStream(Struct, rename="pascal", omit_defaults=True, gc=False):
     """What the user received of one stream of one peer."""
 
-    user_id: UserId
+    user_id: EventUserId
+    """The peer, who may be a robot with a name that no user could have."""
     type: StreamType
     bitrate: BitsPerSecond | None = None
     loss: Percent | None = None
