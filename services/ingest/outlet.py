@@ -164,7 +164,10 @@ class Outlet:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._broken.wait(), _LOOK_EVERY_S)
                 return
-            self._reachable = await self._look(producer)
+            reachable = await self._look(producer)
+            if reachable is not self._reachable:
+                log.warning("Kafka is back" if reachable else "Kafka is out of reach")
+            self._reachable = reachable
             stuck_s = loop.time() - self._progress_at
             if self._reachable and self._outstanding and stuck_s > _STUCK_AFTER_S:
                 log.warning("Kafka acknowledges nothing, making another producer", seconds=round(stuck_s))

@@ -15,6 +15,28 @@ if TYPE_CHECKING:
     from services.runtime.settings import Settings
 
 
+SAME_LINE_EVERY_S = 10.0
+
+
+class Seldom(logging.Filter):
+    """Lets one line of a kind through every ten seconds: aiokafka tells a hundred times a second that Kafka is away."""
+
+    def __init__(self, library: str) -> None:
+        super().__init__()
+        self._library = library
+        self._last: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be written."""
+        if not record.name.startswith(self._library):
+            return True
+        kind = (record.name, str(record.msg))
+        if record.created < self._last.get(kind, 0) + SAME_LINE_EVERY_S:
+            return False
+        self._last[kind] = record.created
+        return True
+
+
 def configure_logging(settings: Settings, service: str) -> None:
     """Send our own and the libraries' logs to standard error, each line marked with the service's name."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
@@ -34,6 +56,7 @@ def configure_logging(settings: Settings, service: str) -> None:
     else:
         rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Seldom("aiokafka"))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
