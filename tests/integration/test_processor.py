@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import defaultdict
 from datetime import UTC, datetime
+from pathlib import Path
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -204,6 +207,15 @@ async def test_calls_and_stays_equal_the_plan(pipeline: Pipeline, scenario: Scen
     assert sorted(calls) == sorted(planned_calls)
     assert sorted(stays) == sorted(planned_stays)
     assert len({row[:3] for row in calls}) > scenario.rooms
+
+
+async def test_the_questions_of_the_page_have_answers(pipeline: Pipeline, scenario: Scenario) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "processor.md").read_text("utf-8")
+    queries = [dedent(block) for block in re.findall(r"(?:^    .+\n)+", page, re.MULTILINE) if "SELECT" in block]
+    assert len(queries) == 5
+    answers = [await pipeline.rows(query) for query in queries]
+    # No "alice" is simulated, and without a dispatcher nothing was delivered.
+    assert [bool(rows) for rows in answers] == [True, False, True, True, False]
 
 
 async def test_exceptions_make_abnormal_users(pipeline: Pipeline) -> None:
