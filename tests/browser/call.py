@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.browser.network import Link
+
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
 
@@ -23,16 +25,18 @@ class Party:
 class Call:
     """Two parties who see and hear each other; as a context manager it is held and then closed.
 
-    Each page is a context of its own, so that storage is not shared.
+    Each page is a context of its own, so that storage is not shared. Every packet is under way for `delay_ms`.
     """
 
-    def __init__(self, browser: Browser, url: str) -> None:
+    def __init__(self, browser: Browser, url: str, *, delay_ms: float = 20) -> None:
         self._browser = browser
         self._url = url
+        self._link = Link(delay_ms)
         self._contexts: list[BrowserContext] = []
         self.pages: list[Page] = []
 
     async def __aenter__(self) -> Self:
+        await self._link.__aenter__()
         for _ in range(2):
             context = await self._browser.new_context()
             self._contexts.append(context)
@@ -43,14 +47,15 @@ class Call:
             self.pages.append(page)
         caller, callee = self.pages
         offer = await caller.evaluate("() => call.offer()")
-        answer = await callee.evaluate("offer => call.answer(offer)", offer)
-        await caller.evaluate("answer => call.accept(answer)", answer)
+        answer = await callee.evaluate("offer => call.answer(offer)", self._link.carry(0, offer))
+        await caller.evaluate("answer => call.accept(answer)", self._link.carry(1, answer))
         await asyncio.gather(*(page.evaluate("() => call.playing()") for page in self.pages))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for context in self._contexts:
             await context.close()
+        await self._link.__aexit__()
 
     async def enter(self, *parties: Party) -> list[str]:
         """Both begin to measure; their session ids."""
@@ -59,6 +64,20 @@ class Call:
             await page.evaluate("([options, peer]) => call.enter(options, peer)", [party.options, other.user_id])
             for page, party, other in zip(self.pages, parties, (second, first), strict=True)
         ]
+
+    async def pause(self, side: int, kind: str, ms: int) -> dict[str, Any]:
+        """One side sends nothing of a kind for `ms` milliseconds, its track stays as it is.
+
+        Gives `start` (Unix milliseconds), the true `length`, and the tracks in the middle of it: `sent`, `received`.
+        """
+        sender, receiver = self.pages[side], self.pages[1 - side]
+        pausing = asyncio.ensure_future(sender.evaluate("([kind, ms]) => call.pause(kind, ms)", [kind, ms]))
+        await asyncio.sleep(ms / 2000)
+        tracks = {
+            "sent": await sender.evaluate("kind => call.track('sender', kind)", kind),
+            "received": await receiver.evaluate("kind => call.track('receiver', kind)", kind),
+        }
+        return {**await pausing, **tracks}
 
     async def leave(self) -> list[dict[str, Any]]:
         """Both leave the room; what their clients saw: `errors` and the numbers of `accepted` reports."""

@@ -1,7 +1,7 @@
 /** One side of a call, driven by the test: window.call. */
 import { RoompulseClient, WebRtcEvent } from "/client/index.js";
 
-const pc = new RTCPeerConnection();
+const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
 const state = { client: undefined, errors: [], accepted: [] };
 
 pc.addEventListener("track", ({ streams }) => {
@@ -59,7 +59,7 @@ window.call = {
     state.client = client;
     return client.sessionId;
   },
-  /** Send nothing of this kind for a while; the peer's track stays live and unmuted. Gives the true length, ms. */
+  /** Send nothing of this kind for a while; the tracks of both sides stay live and unmuted. Gives the true times. */
   async pause(kind, ms) {
     const sender = pc.getSenders().find(({ track }) => track?.kind === kind);
     const setActive = async (active) => {
@@ -68,14 +68,17 @@ window.call = {
       await sender.setParameters(parameters);
     };
     await setActive(false);
+    const start = Date.now();
     const since = performance.now();
     await new Promise((resolve) => setTimeout(resolve, ms));
     await setActive(true);
-    return performance.now() - since;
+    return { start, length: performance.now() - since };
   },
-  /** The peer's tracks as they are now. */
-  remoteTracks() {
-    return pc.getReceivers().map(({ track }) => ({ kind: track.kind, muted: track.muted, readyState: track.readyState }));
+  /** How the own (`sender`) or the peer's (`receiver`) track of a kind is now. */
+  track(side, kind) {
+    const tracks = pc.getTransceivers().map((transceiver) => transceiver[side].track);
+    const { muted, readyState } = tracks.find((track) => track?.kind === kind);
+    return { muted, readyState };
   },
   async leave() {
     await state.client.leave();

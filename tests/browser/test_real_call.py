@@ -1,0 +1,325 @@
+"""Real calls through everything: two pages and their web clients, ingest, Kafka, the processor, ClickHouse, callbacks.
+
+Two calls of two users are held at the same time, alike in everything but one: in one of them the sender of a picture
+pauses for two seconds. "Pauses" is `RTCRtpEncodingParameters.active = false`: the browser stops sending and the track
+stays live and unmuted on both sides, as when an encoder hangs or a network swallows a stream. (A track that is
+disabled goes on sending black frames, which is no freeze; one that is replaced by null freezes the same way, but then
+the sender has no track any more.) The calls' rooms are the number 8801 and the text "8801", two rooms of one name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+import TLSSigAPIv2
+
+from schemas.callbacks import sign
+from services.console.publisher import publish_applications
+from services.console.store import ApplicationStore
+from services.runtime import usersig
+from tests.browser.call import Call, Party
+from tests.browser.media_server import MediaServer
+from tests.support.receiver import Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from playwright.async_api import Browser
+
+    from schemas.applications import Application
+    from services.runtime.settings import Settings
+    from tests.support.receiver import Received
+    from tests.support.stack import Stack
+
+PYPI: Any = TLSSigAPIv2
+CALLBACK_KEY = "Callback123"
+DELAY_MS = 20
+PAUSE_MS = 2000
+USERS = ("alice", "bob")
+VIDEO = "Stream = 'big'"
+SETTLE_S = 60.0
+
+
+@dataclass
+class Held:
+    """A call that is over, and what it was."""
+
+    room_id: int | str
+    sessions: dict[str, str]
+    """User to session."""
+    clients: dict[str, dict[str, Any]]
+    """User to what the web client saw: `errors`, and the numbers of `accepted` reports."""
+    posted: list[dict[str, Any]]
+    """Events of the media server."""
+    paused: dict[str, Any] | None = None
+    """`start`, Unix milliseconds, `length`, and how the tracks were: `sent` and `received`."""
+
+
+class Facts:
+    """Rows of ClickHouse about the calls."""
+
+    def __init__(self, stack: Stack, application: Application, receiver: Receiver) -> None:
+        self._stack = stack
+        self.application = application
+        self.receiver = receiver
+        self.calls: dict[str, Held] = {}
+
+    def rows(self, call: Held | None, sql: str, **names: str) -> list[dict[str, Any]]:
+        """The rows of a query, in which `{here}` is the condition for the application and the call's room."""
+        here = f"SdkAppId = {self.application.sdk_app_id}"
+        if call is not None:
+            here += f" AND RoomId = '{call.room_id}' AND RoomIdType = {int(isinstance(call.room_id, str))}"
+        database = self._stack.settings.clickhouse_database
+        text = sql.replace("{here}", here).replace("{db}", database)
+        answer = self._stack.clickhouse.query(f"{text} FORMAT JSON SETTINGS output_format_json_quote_64bit_integers=0")
+        found: list[dict[str, Any]] = orjson.loads(answer)["data"]
+        return found
+
+    def value(self, call: Held | None, sql: str) -> Any:
+        """The only value of the only row."""
+        (row,) = self.rows(call, sql)
+        (value,) = row.values()
+        return value
+
+    async def settle(self) -> None:
+        """Until every report has become facts and every fact has been added up."""
+        deadline = time.monotonic() + SETTLE_S
+        while not all(self._settled(call) for call in self.calls.values()):
+            assert time.monotonic() < deadline, "the pipeline did not settle"
+            await asyncio.sleep(0.25)
+
+    def _settled(self, call: Held) -> bool:
+        left = self.value(call, "SELECT uniqExact(SessionId) FROM {db}.clients WHERE {here} AND LeaveTime IS NOT NULL")
+        ended = self.value(call, "SELECT count() FROM {db}.calls WHERE {here} AND CloseTime IS NOT NULL")
+        played = self.value(call, f"SELECT sum(PlayMs) FROM {{db}}.streams FINAL WHERE {{here}} AND {VIDEO}")
+        added = self.value(call, "SELECT sum(VideoPlayMs) FROM {db}.room_10s FINAL WHERE {here}")
+        return bool(left == len(USERS) and ended == 1 and played and played == added)
+
+
+@pytest.fixture(scope="module")
+async def facts(stack: Stack, settings: Settings, browser: Browser, page_url: str) -> AsyncIterator[Facts]:
+    """Both calls, held and settled."""
+    store = ApplicationStore(settings)
+    created = store.create("calls")
+    async with Receiver() as receiver:
+        application = store.set_callback(
+            created.sdk_app_id,
+            key=CALLBACK_KEY,
+            room_url=receiver.url("/room"),
+            media_url=receiver.url("/media"),
+        )
+        store.close()
+        await publish_applications(settings, [application])
+        await asyncio.to_thread(stack.start, "ingest", "processor", "dispatcher")
+        facts = Facts(stack, application, receiver)
+        ingest = stack.services["ingest"].url
+        frozen, steady = await asyncio.gather(
+            hold(browser, page_url, ingest, application, 8801, pause=True),
+            hold(browser, page_url, ingest, application, "8801", pause=False),
+        )
+        facts.calls = {"frozen": frozen, "steady": steady}
+        await facts.settle()
+        yield facts
+
+
+async def hold(
+    browser: Browser, page_url: str, ingest: str, application: Application, room_id: int | str, *, pause: bool
+) -> Held:
+    """A call of Alice and Bob, in which Alice's picture may pause."""
+    sdk_app_id, key, now = application.sdk_app_id, application.secret_key, int(time.time())
+    sigs = {
+        "alice": usersig.generate(sdk_app_id, key, "alice", now=now, expire=600),
+        "bob": PYPI.TLSSigAPIv2(sdk_app_id, key).gen_sig("bob", 600),
+    }
+    common = {"endpoint": ingest, "sdkAppId": sdk_app_id, "roomId": room_id, "role": 20, "joinCostMs": 120}
+    parties = [Party(user, {**common, "userId": user, "userSig": sigs[user]}) for user in USERS]
+    paused = None
+    async with (
+        Call(browser, page_url, delay_ms=DELAY_MS) as call,
+        MediaServer(ingest, application, room_id) as media,
+    ):
+        await media.opened(*USERS)
+        sessions = await call.enter(*parties)
+        await asyncio.sleep(5)
+        if pause:
+            paused = await call.pause(0, "video", PAUSE_MS)
+        else:
+            await asyncio.sleep(PAUSE_MS / 1000)
+        await asyncio.sleep(4)
+        clients = await call.leave()
+        await media.closed(*USERS)
+    return Held(
+        room_id,
+        dict(zip(USERS, sessions, strict=True)),
+        dict(zip(USERS, clients, strict=True)),
+        media.posted,
+        paused,
+    )
+
+
+@pytest.fixture(params=["frozen", "steady"])
+def call(request: pytest.FixtureRequest, facts: Facts) -> Held:
+    """Each of the calls."""
+    held: Held = facts.calls[request.param]
+    return held
+
+
+def test_every_report_is_accepted(call: Held) -> None:
+    for client in call.clients.values():
+        assert client["errors"] == []
+        assert client["accepted"] == list(range(1, len(client["accepted"]) + 1))
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_samples(facts: Facts, call: Held, user: str) -> None:
+    """They cover the call without a gap; the round trip is the delay of the way, there and back."""
+    samples = facts.rows(
+        call,
+        "SELECT *, toUnixTimestamp64Milli(StartTime) AS StartMs FROM {db}.samples FINAL "
+        f"WHERE {{here}} AND UserId = '{user}' ORDER BY StartTime",
+    )
+    assert {sample["SessionId"] for sample in samples} == {call.sessions[user]}
+    assert sum(sample["DurMs"] for sample in samples) >= 10_000
+    for sample, following in pairwise(samples):
+        assert sample["StartMs"] + sample["DurMs"] == following["StartMs"]
+    for sample in samples:
+        assert sample["StartMs"] // 2000 == (sample["StartMs"] + sample["DurMs"] - 1) // 2000
+        assert sample["Rtt"] >= 2 * DELAY_MS
+        assert sample["SentBytes"] > 0
+        assert sample["ReceivedBytes"] > 0
+        # What a page cannot know is unknown, and not zero.
+        assert (sample["AppCpu"], sample["SysCpu"], sample["GatewayRtt"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_streams(facts: Facts, call: Held, user: str) -> None:
+    """Size, bitrate and frames of what each user sent and received."""
+    peer = USERS[1 - USERS.index(user)]
+    streams = facts.rows(
+        call, f"SELECT * FROM {{db}}.streams FINAL WHERE {{here}} AND UserId = '{user}' ORDER BY StartTime"
+    )
+    whole = [stream for stream in streams if stream["DurMs"] == 2000]
+    assert {(stream["PeerId"], stream["Stream"]) for stream in whole} == {
+        (whose, kind) for whose in ("", peer) for kind in ("audio", "big")
+    }
+    for stream in (stream for stream in whole if stream["Stream"] == "big"):
+        assert (stream["Width"], stream["Height"]) == (320, 240)
+        assert stream["RenderFps"] is None
+        own = stream["PeerId"] == ""
+        assert [stream[name] is not None for name in ("CapFps", "EncFps", "SendFps")] == [own] * 3
+        assert [stream[name] is not None for name in ("RecFps", "DecFps", "DelayMs", "PlayMs")] == [not own] * 4
+    for stream in (stream for stream in whole if stream["Stream"] == "audio"):
+        assert (stream["Width"], stream["Height"], stream["CapFps"], stream["DecFps"]) == (None,) * 4
+    for whose, kind in {(stream["PeerId"], stream["Stream"]) for stream in whole}:
+        rates = [stream["Bitrate"] for stream in whole if (stream["PeerId"], stream["Stream"]) == (whose, kind)]
+        # Nothing is received in the middle of a pause; all else has a bitrate.
+        assert sum(rate > 10_000 for rate in rates) >= len(rates) - 1
+
+
+def test_clients(facts: Facts, call: Held) -> None:
+    """Who the users were: said at the beginning, and when they left."""
+    rows = facts.rows(call, "SELECT * FROM {db}.clients FINAL WHERE {here} ORDER BY UserId, Seq")
+    for user in USERS:
+        of_user = [row for row in rows if row["UserId"] == user]
+        assert {row["SessionId"] for row in of_user} == {call.sessions[user]}
+        assert of_user[0]["Seq"] == 1
+        for row in of_user:
+            assert (row["Role"], row["TerminalType"], row["UserType"]) == (20, 4, 1)
+            assert (row["SdkType"], row["SdkVersion"]) == ("webrtc", "0.1.0")
+            assert row["DeviceModel"].startswith("Chrome ")
+            assert (row["JoinCostMs"], row["JoinResult"], row["NetworkType"]) == (120, 0, None)
+        assert [row["LeaveReason"] for row in of_user] == [None] * (len(of_user) - 1) + [1]
+        events = facts.rows(
+            call, f"SELECT EventId FROM {{db}}.client_events FINAL WHERE {{here}} AND UserId = '{user}'"
+        )
+        assert {event["EventId"] for event in events} == {32788, 32768, 32769, 32789}
+
+
+def test_two_seconds_without_frames_are_a_stutter_of_two_seconds(facts: Facts) -> None:
+    call = facts.calls["frozen"]
+    assert call.paused is not None
+    assert call.paused["sent"] == call.paused["received"] == {"muted": False, "readyState": "live"}
+    (episode,) = facts.rows(
+        call,
+        "SELECT UserId, PeerId, SessionId, toUnixTimestamp64Milli(EpisodeTime) AS StartMs, EpisodeMs "
+        f"FROM {{db}}.episodes WHERE {{here}} AND {VIDEO}",
+    )
+    assert (episode["UserId"], episode["PeerId"]) == ("bob", "alice")
+    assert episode["SessionId"] == call.sessions["bob"]
+    assert episode["EpisodeMs"] == pytest.approx(PAUSE_MS, abs=200)
+    assert episode["StartMs"] == pytest.approx(call.paused["start"], abs=500)
+    added = facts.value(call, "SELECT sum(VideoStutterMs) FROM {db}.room_10s FINAL WHERE {here}")
+    assert added == episode["EpisodeMs"]
+
+
+def test_the_same_call_without_the_pause_has_no_stutter(facts: Facts) -> None:
+    call = facts.calls["steady"]
+    assert facts.rows(call, f"SELECT * FROM {{db}}.episodes WHERE {{here}} AND {VIDEO}") == []
+    sums = "SELECT sum(VideoStutterMs) AS Stutter, sum(VideoPlayMs) AS Play FROM {db}.room_10s FINAL WHERE {here}"
+    (added,) = facts.rows(call, sums)
+    assert added["Stutter"] == 0
+    # Two users who see each other for eleven seconds.
+    assert added["Play"] >= 20_000
+
+
+def test_rollups_of_the_application(facts: Facts) -> None:
+    sums = "sum(VideoStutterMs) AS Video, sum(VideoPlayMs) AS Play, sum(AudioPlayMs) AS Sound"
+    rooms = facts.rows(None, f"SELECT {sums} FROM {{db}}.room_10s FINAL WHERE {{here}}")
+    assert facts.rows(None, f"SELECT {sums} FROM {{db}}.app_10s FINAL WHERE {{here}}") == rooms
+    peaks = "SELECT max(OnlineUsers) AS Users, max(OnlineRooms) AS Rooms FROM {db}.app_10s FINAL WHERE {here}"
+    assert facts.rows(None, peaks) == [{"Users": 4, "Rooms": 2}]
+
+
+def test_calls_and_stays(facts: Facts, call: Held) -> None:
+    """They are what the media server said, to the millisecond."""
+    times: dict[tuple[int, str | None], int] = {
+        (event["EventType"], event["EventInfo"].get("UserId")): event["EventInfo"]["EventMsTs"] for event in call.posted
+    }
+    (row,) = facts.rows(
+        call,
+        "SELECT toUnixTimestamp64Milli(StartTime) AS StartMs, toUnixTimestamp64Milli(CloseTime) AS CloseMs, "
+        "CreatorId, JoinedUsers, Status FROM {db}.calls WHERE {here}",
+    )
+    assert row == {
+        "StartMs": times[101, "alice"],
+        "CloseMs": times[102, None],
+        "CreatorId": "alice",
+        "JoinedUsers": 2,
+        "Status": "ended",
+    }
+    stays = facts.rows(
+        call,
+        "SELECT UserId, toUnixTimestamp64Milli(EnterTime) AS EnterMs, toUnixTimestamp64Milli(ExitTime) AS ExitMs, "
+        "Role, TerminalType, UserType, EnterReason, ExitReason FROM {db}.stays WHERE {here} ORDER BY UserId",
+    )
+    known = {"Role": 20, "TerminalType": 4, "UserType": 1, "EnterReason": 1, "ExitReason": 1}
+    assert stays == [
+        {"UserId": user, "EnterMs": times[103, user], "ExitMs": times[104, user], **known} for user in USERS
+    ]
+
+
+async def test_callbacks(facts: Facts) -> None:
+    """Every event comes to the customer's server once, signed, at the URL of its group."""
+    posted = [event for call in facts.calls.values() for event in call.posted]
+    receiver = facts.receiver
+    await receiver.wait_for(lambda: len(receiver.requests) >= len(posted))
+
+    def content(event: dict[str, Any]) -> bytes:
+        return orjson.dumps([event["EventGroupId"], event["EventType"], event["EventInfo"]])
+
+    def verified(request: Received) -> dict[str, Any]:
+        assert request.header("SdkAppId") == str(facts.application.sdk_app_id)
+        assert request.header("Sign") == sign(CALLBACK_KEY, request.body)
+        event: dict[str, Any] = request.json
+        assert request.target == ("/room" if event["EventGroupId"] == 1 else "/media")
+        return event
+
+    received = Counter(content(verified(request)) for request in receiver.requests)
+    assert received == Counter(content(event) for event in posted)
