@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
@@ -10,9 +11,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
+from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -22,6 +25,20 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class Answer(NamedTuple):
+    """What an HTTP request got."""
+
+    status: int
+    headers: dict[str, str]
+    """Names in small letters."""
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body, decoded."""
+        return self.body.decode()
 
 
 class ClickHouseServer:
@@ -42,14 +59,16 @@ class ClickHouseServer:
         self.data = data
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._credentials = f"{user}:{password}@" if user else ""
+        self._user, self._password = user, password
         self._environment = environment or {}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def settings_url(self) -> str:
         """The URL with user and password, for `ROOMPULSE_CLICKHOUSE_URL`."""
-        return self.url.replace("//", f"//{self._credentials}", 1)
+        if not self._user:
+            return self.url
+        return self.url.replace("//", f"//{quote(self._user, '')}:{quote(self._password, '')}@", 1)
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process without waiting for its readiness."""
@@ -90,16 +109,46 @@ class ClickHouseServer:
     def query(self, sql: str, *, timeout: float = 60.0) -> str:
         """The text of an answer; a ClickHouse error is a `RuntimeError` with its message."""
         request = urllib.request.Request(f"{self.url}/", sql.encode())
-        user, _, password = self._credentials.removesuffix("@").partition(":")
-        if user:
-            request.add_header("X-ClickHouse-User", user)
-            request.add_header("X-ClickHouse-Key", password)
+        if self._user:
+            request.add_header("X-ClickHouse-User", self._user)
+            request.add_header("X-ClickHouse-Key", self._password)
         try:
             with urllib.request.urlopen(request, timeout=timeout) as response:
                 return bytes(response.read()).decode()
         except urllib.error.HTTPError as error:
             with error:
                 raise RuntimeError(error.read().decode(errors="replace").strip()) from None
+
+    def ask(
+        self,
+        body: str | bytes | None = None,
+        *,
+        method: str = "POST",
+        path: str = "/",
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+        **parameters: str | int,
+    ) -> Answer:
+        """One request as it is, and the answer as it is. `parameters` are those of the URL."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            target = f"{path}?{urlencode(parameters)}" if parameters else path
+            content = body.encode() if isinstance(body, str) else body
+            connection.request(method, target, content, dict(headers or {}))
+            response = connection.getresponse()
+            names = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, names, response.read())
+        finally:
+            connection.close()
+
+    def running(self, marker: str) -> int:
+        """How many queries with this text are being executed."""
+        pattern = marker.replace("'", "\\'")
+        return int(
+            self.query(
+                f"SELECT count() FROM system.processes WHERE position(query, '{pattern}') > 0 AND query_id != queryID()"
+            )
+        )
 
     def kill9(self) -> None:
         """End it without warning, as a crash would."""

@@ -6,7 +6,7 @@ import os
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
-from services.embedded.clickhouse.users import users
+from services.embedded.clickhouse.users import READINESS, users
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from services.runtime.settings import Settings
 
 _MIB = 1 << 20
+_NO_FILE_FUNCTION = "CREATE FUNCTION file AS path -> CAST(throwIf(1, 'Files of the machine cannot be read'), 'String')"
 
 
 def write_configuration(settings: Settings, folder: Path) -> None:
     """Write both files into `folder`, which is the engine's working folder and its data folder."""
-    _write(folder / "config.xml", _server(settings, folder))
-    _write(folder / "users.xml", users(settings))
+    _write(folder / "config.xml", _xml(_server(settings, folder)))
+    _write(folder / "users.xml", _xml(users(settings)))
+    # The engine's own function of that name gives the content of any file to any user, whatever is granted. A function
+    # that is defined here is found before it, and cannot be dropped.
+    (folder / "user_defined").mkdir(exist_ok=True)
+    _write(folder / "user_defined" / "function_file.sql", _NO_FILE_FUNCTION.encode())
 
 
 def _server(settings: Settings, folder: Path) -> Node:
@@ -31,8 +36,10 @@ def _server(settings: Settings, folder: Path) -> Node:
         "display_name": "roompulse",
         "default_database": "_local",
         "log-level": "warning",
-        "logger": {"log": str(folder / "clickhouse.log"), "size": "10M", "count": 1},
+        "logger": {"log": str(folder / "clickhouse.log"), "size": "10M", "count": 1, "async": 0},
         "max_server_memory_usage": settings.clickhouse_memory_bytes,
+        # In a container the group's memory is that of all its processes.
+        "memory_worker_use_cgroup": 0,
         "mark_cache_size": 64 * _MIB,
         "primary_index_cache_size": 64 * _MIB,
         "compiled_expression_cache_size": 32 * _MIB,
@@ -65,7 +72,14 @@ def _server(settings: Settings, folder: Path) -> Node:
                     },
                 },
                 _rule("/healthz", {"type": "static", "content_type": "text/plain", "response_content": "Ok.\n"}),
-                _rule("/readyz", {"type": "predefined_query_handler", "query": "SELECT 'Ok.' FORMAT TSV"}),
+                _rule(
+                    "/readyz",
+                    {
+                        "type": "predefined_query_handler",
+                        "query": "SELECT 'Ok.' FORMAT TSV",
+                        "user": READINESS,
+                    },
+                ),
                 _rule("/metrics", {"type": "prometheus", "metrics": "true", "events": "true"}),
             ],
             "defaults": "",
@@ -77,14 +91,19 @@ def _rule(path: str, handler: Node) -> Node:
     return {"url": path, "methods": "GET,HEAD", "handler": handler}
 
 
-def _write(path: Path, node: Node) -> None:
-    root = ET.Element("clickhouse")
-    _fill(root, node)
+def _write(path: Path, content: bytes) -> None:
     temporary = path.with_suffix(".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+        file.write(content)
     temporary.replace(path)
+
+
+def _xml(node: Node) -> bytes:
+    root = ET.Element("clickhouse")
+    _fill(root, node)
+    content: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return content
 
 
 def _fill(element: ET.Element, node: Node) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote, urlsplit
 
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 Node: TypeAlias = "str | int | dict[str, Node] | list[Node]"
 
 ANALYST = "analyst"
+READINESS = "readiness"
+"""Asks on behalf of `/readyz`; has no rights, and a password that nobody knows."""
 ANALYST_SECONDS = 600
+ANALYST_THREADS = 64
 # How a result is written and what a query may cost; whatever else there is to set stays as it is for the analyst.
 ANALYST_SETTINGS = """
     add_http_cors_header aggregate_functions_null_for_empty any_join_distinct_right_table_keys
@@ -54,6 +58,10 @@ _ANALYST_GRANTS = [
 ]
 
 
+# It opens the port, and waits in a statement that reads nothing into nothing.
+_ENGINE_GRANTS = ["GRANT SYSTEM LISTEN ON *.*", "GRANT CREATE TEMPORARY TABLE ON *.*"]
+
+
 class UnusableUser(Exception):
     """The ClickHouse URL names a user that the embedded server cannot have; the message tells why."""
 
@@ -61,13 +69,14 @@ class UnusableUser(Exception):
 def administrator(settings: Settings) -> tuple[str, str]:
     """Name and password of the user that may do everything: those of the ClickHouse URL, else `default` without one.
 
-    Raises `UnusableUser`. The engine itself enters as `default` without a password, so that user cannot have one.
+    Raises `UnusableUser`. The engine itself enters as `default` without a password, so that user cannot have one. Where
+    the administrator is another, nobody but the engine is `default`.
     """
     url = urlsplit(settings.clickhouse_url)
     name, password = unquote(url.username or "default"), unquote(url.password or "")
     if name == "default" and password:
         raise UnusableUser("the embedded ClickHouse's user default has no password: name another user in its URL")
-    if name == ANALYST or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
+    if name in (ANALYST, READINESS) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
         raise UnusableUser(f"the embedded ClickHouse's administrator cannot be called {name!r}")
     return name, password
 
@@ -97,12 +106,19 @@ def users(settings: Settings) -> Node:
                     **{setting: {"changeable_in_readonly": ""} for setting in ANALYST_SETTINGS},
                     "max_memory_usage": {"changeable_in_readonly": "", "min": 1, "max": analyst_memory},
                     "max_execution_time": {"changeable_in_readonly": "", "min": 1, "max": ANALYST_SECONDS},
+                    "max_threads": {"changeable_in_readonly": "", "max": ANALYST_THREADS},
                 },
+            },
+            # The one session is the engine's own, which lasts as long as the port is open.
+            "engine": {
+                "profile": "default",
+                "max_sessions_for_user": 1,
+                "constraints": {"max_sessions_for_user": {"readonly": ""}},
             },
         },
         "users": {
-            # The engine's own statements run as this user, and come from no address.
-            "default": _user("", ["GRANT ALL ON *.*"], network="0.0.0.0/32"),
+            "default": _user("", _ENGINE_GRANTS, profile="engine", network="127.0.0.1"),
+            READINESS: _user(secrets.token_hex(), ["GRANT NONE ON *.*"], profile="analyst"),
             ANALYST: _user(settings.clickhouse_analyst_password, _ANALYST_GRANTS, profile="analyst"),
             name: _user(password, _ADMINISTRATOR_GRANTS),
         },
