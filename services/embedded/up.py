@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 import aiohttp
@@ -110,10 +111,7 @@ class _Supervisor:
             "console": settings.console_port,
         }
         await asyncio.gather(
-            *(
-                self._ready(name, lambda port=port: self._answers(f"{base}:{port}/readyz"))
-                for name, port in ports.items()
-            )
+            *(self._ready(name, partial(self._answers, f"{base}:{port}/readyz")) for name, port in ports.items())
         )
         if self._demo:
             await self._start_simulator()
@@ -147,11 +145,14 @@ class _Supervisor:
 
     def _environment(self) -> dict[str, str]:
         settings = self._settings
-        environment = {**os.environ, "ROOMPULSE_DATA": str(settings.data), "PYTHONUNBUFFERED": "1"}
-        if self._demo:
-            # The demo receiver is on this machine; without a demo the operator decides about such addresses.
-            environment.setdefault("ROOMPULSE_CALLBACK_ALLOW", "127.0.0.0/8,::1/128")
-        return environment
+        return {
+            # Everything is on this machine, and so may be the customer's server that somebody tries out. Where the
+            # services run apart, nothing but public addresses is called unless the operator says so.
+            "ROOMPULSE_CALLBACK_ALLOW": "127.0.0.0/8,::1/128",
+            **os.environ,
+            "ROOMPULSE_DATA": str(settings.data),
+            "PYTHONUNBUFFERED": "1",
+        }
 
     def _check_ports(self) -> None:
         settings = self._settings

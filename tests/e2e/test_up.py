@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -140,12 +141,18 @@ def test_numbers_move_callbacks_verify_and_a_second_start_continues(up: Up) -> N
 def test_a_killed_service_comes_back_and_a_killed_supervisor_leaves_nothing(up: Up) -> None:
     up.start("--no-demo")
 
-    def ingest() -> psutil.Process:
-        return next(child for child in up.children() if child.cmdline()[-1] == "ingest")
+    def ingest() -> psutil.Process | None:
+        for child in up.children():
+            # Who was killed is a zombie until the supervisor has looked.
+            with contextlib.suppress(psutil.Error):
+                if child.cmdline()[-1:] == ["ingest"]:
+                    return child
+        return None
 
     killed = ingest()
+    assert killed is not None
     killed.kill()
-    up.until(lambda: ingest().pid != killed.pid, "another ingest")
+    up.until(lambda: (found := ingest()) is not None and found.pid != killed.pid, "another ingest")
     up.until(lambda: up.get("ROOMPULSE_INGEST_PORT", "/readyz")["Ready"], "a ready ingest")
     up.end(signal.SIGKILL)
     up.start("--no-demo")
