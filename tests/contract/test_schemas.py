@@ -152,8 +152,12 @@ REPLACEMENTS: list[object] = [
 ]  # fmt: skip
 
 
-def _group_of(event: Any) -> object:
-    return event.get("EventGroupId") if isinstance(event, dict) else None
+def kind_of(example: dict[str, Any]) -> tuple[object, ...]:
+    """What decides which rules an example has to keep."""
+    if "EventInfo" not in example:
+        return ()
+    group, event_type = example["EventGroupId"], example["EventType"]
+    return (event_type == 305, info_type(group, event_type), PAYLOAD_OF_TYPE.get(event_type))
 
 
 def places(value: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -169,10 +173,9 @@ def altered(name: str) -> Iterator[tuple[str, Any]]:
     seen = set()
     for example in SCHEMAS[name]["examples"]:
         for path, *_ in list(places(example)):
-            kind = (path, _group_of(example), example.get("EventType"))
-            if kind in seen:
+            if (path, kind_of(example)) in seen:
                 continue
-            seen.add(kind)
+            seen.add((path, kind_of(example)))
             for replacement in [..., *REPLACEMENTS]:
                 value = copy.deepcopy(example)
                 _, parent, key = next(place for place in places(value) if place[0] == path)
