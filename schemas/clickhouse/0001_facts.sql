@@ -121,8 +121,7 @@ CREATE TABLE IF NOT EXISTS {database}.clients
     ArrivalTime DateTime64(3, 'UTC') COMMENT 'When ingest had it; of two rows of one key the later arrival counts'
 )
 ENGINE = ReplacingMergeTree(ArrivalTime)
-PARTITION BY toYYYYMM(SentTime)
-ORDER BY (SdkAppId, RoomId, RoomIdType, UserId, SessionId, Seq, SentTime)
+ORDER BY (SdkAppId, RoomId, RoomIdType, UserId, SessionId, Seq)
 COMMENT 'What clients said of themselves, one row a report that said something';
 
 CREATE TABLE IF NOT EXISTS {database}.client_events

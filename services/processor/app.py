@@ -6,6 +6,7 @@ is kept between two turns that could not be forgotten, and no exception leaves a
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import faust
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from services.processor.recompute import Recomputer
     from services.processor.store import Store
+    from services.processor.tables import Row
     from services.processor.touching import Calls, Toucher
     from services.runtime.settings import Settings
 
@@ -41,6 +43,7 @@ RECOMPUTE_WITHIN_S = 0.7
 """The same for rollups, whose rows are computed anew each time."""
 _RECORDS_AT_ONCE = 200
 _EVENTS_AT_ONCE = 5_000
+_PAUSE_S = 1.0
 
 
 def build_app(settings: Settings, instance: str, store: Store, toucher: Toucher, recomputer: Recomputer) -> faust.App:
@@ -73,7 +76,7 @@ def build_app(settings: Settings, instance: str, store: Store, toucher: Toucher,
         async def work(stream: Any) -> AsyncIterator[None]:
             async for events in stream.noack_take(at_once, within=within_s):
                 metrics.RECORDS.labels(topic).inc(len(events))
-                await handle(events)
+                await _until_done(topic, handle, events)
                 for event in events:
                     event.ack()
                 yield
@@ -84,7 +87,7 @@ def build_app(settings: Settings, instance: str, store: Store, toucher: Toucher,
 
     async def take_quality(events: Sequence[Any]) -> None:
         facts = QualityFacts()
-        for batch in _decoded(QUALITY.name, _batches, events):
+        for batch in _read(QUALITY.name, events, _batch_of):
             facts.add(batch.reports)
         stutters = memory.rows(facts)
         await store.insert("samples", facts.samples)
@@ -97,26 +100,23 @@ def build_app(settings: Settings, instance: str, store: Store, toucher: Toucher,
         metrics.SAMPLES.inc(len(facts.samples))
 
     async def take_events(events: Sequence[Any]) -> None:
-        rows = []
         calls: Calls = {}
-        for event in events:
-            for record in _decoded(EVENTS.name, _events, [event]):
-                rows.append(event_row(record, event.message.partition, event.message.offset))
-                if record.event_type in ROOM_EVENTS and record.room_id is not None:
-                    key = record.sdk_app_id, record.room_id
-                    calls[key] = min(calls.get(key, record.event_ms_ts), record.event_ms_ts)
-        await store.insert("events", rows)
+        found = _read(EVENTS.name, events, _event_of)
+        for record, _ in found:
+            if record.event_type in ROOM_EVENTS and record.room_id is not None:
+                key = record.sdk_app_id, record.room_id
+                calls[key] = min(calls.get(key, record.event_ms_ts), record.event_ms_ts)
+        await store.insert("events", [row for _, row in found])
         await toucher.calls(calls)
 
     async def take_tasks(events: Sequence[Any]) -> None:
-        await store.insert("task_intervals", [task_row(record) for record in _decoded(TASKS.name, _tasks, events)])
+        await store.insert("task_intervals", _read(TASKS.name, events, _task_of))
 
     async def take_deliveries(events: Sequence[Any]) -> None:
-        attempts = _decoded(DELIVERIES.name, _deliveries, events)
-        await store.insert("deliveries", [delivery_row(attempt) for attempt in attempts])
+        await store.insert("deliveries", _read(DELIVERIES.name, events, _delivery_of))
 
     async def take_touched(events: Sequence[Any]) -> None:
-        await recomputer.recompute(_decoded(TOUCHED.name, _touched, events))
+        await recomputer.recompute(_read(TOUCHED.name, events, _touched_of))
 
     agent(QUALITY.name, _RECORDS_AT_ONCE, TAKE_WITHIN_S, take_quality)
     agent(EVENTS.name, _EVENTS_AT_ONCE, TAKE_WITHIN_S, take_events)
@@ -133,13 +133,34 @@ _deliveries = msgspec.json.Decoder(DeliveryAttempt)
 _touched = msgspec.json.Decoder(Touched)
 
 
-def _decoded(topic: str, decoder: msgspec.json.Decoder[Value], events: Iterable[Any]) -> list[Value]:
-    """The values of records; one that cannot be read would never be readable, and must not hold up the others."""
+def _batch_of(event: Any) -> ReportBatch:
+    return _batches.decode(event.value)
+
+
+def _event_of(event: Any) -> tuple[EventRecord, Row]:
+    record = _events.decode(event.value)
+    return record, event_row(record, event.message.partition, event.message.offset)
+
+
+def _task_of(event: Any) -> Row:
+    return task_row(_tasks.decode(event.value))
+
+
+def _delivery_of(event: Any) -> Row:
+    return delivery_row(_deliveries.decode(event.value))
+
+
+def _touched_of(event: Any) -> Touched:
+    return _touched.decode(event.value)
+
+
+def _read(topic: str, events: Iterable[Any], read: Callable[[Any], Value]) -> list[Value]:
+    """What records say; one that cannot be read would never be readable, and must not hold up the others."""
     values = []
     for event in events:
         try:
-            values.append(decoder.decode(event.value))
-        except (msgspec.DecodeError, TypeError) as error:
+            values.append(read(event))
+        except (msgspec.DecodeError, TypeError, ValueError) as error:
             metrics.UNREADABLE.labels(topic).inc()
             log.error(
                 "record cannot be read, left out",
@@ -149,3 +170,16 @@ def _decoded(topic: str, decoder: msgspec.json.Decoder[Value], events: Iterable[
                 error=str(error),
             )
     return values
+
+
+async def _until_done(topic: str, handle: Callable[[Sequence[Any]], Awaitable[None]], events: Sequence[Any]) -> None:
+    """Handle records; what nobody expected to fail is tried again, since giving up would acknowledge them."""
+    while True:
+        try:
+            await handle(events)
+        except Exception:
+            metrics.FAILED_TURNS.labels(topic).inc()
+            log.exception("turn failed, trying again", topic=topic, records=len(events))
+            await asyncio.sleep(_PAUSE_S)
+        else:
+            return

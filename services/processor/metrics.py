@@ -6,6 +6,10 @@ from prometheus_client import Counter, Gauge, Histogram
 
 RECORDS = Counter("roompulse_processor_records_total", "Kafka records taken", ["topic"])
 UNREADABLE = Counter("roompulse_processor_unreadable_total", "Kafka records that could not be decoded", ["topic"])
+UNFIT = Counter("roompulse_processor_unfit_total", "Rows that no column could hold", ["table"])
+FAILED_TURNS = Counter(
+    "roompulse_processor_failed_turns_total", "Turns of an agent that nobody expected to fail", ["topic"]
+)
 SAMPLES = Counter("roompulse_processor_samples_total", "Samples turned into facts")
 ROWS = Counter("roompulse_processor_rows_total", "Rows inserted", ["table"])
 TOUCHED = Gauge("roompulse_processor_touched", "Rows of rollups that the last recompute covered", ["scope"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from schemas.keys import room_key, user_shard
 from schemas.touched import BUCKET_MS
+from schemas.words import RoomIdType
 from services.processor.tables import STREAM_NUMBERS
 
 if TYPE_CHECKING:
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     from schemas.reports import AcceptedReport, Client
     from services.processor.tables import Row
 
-Room = tuple[int, str, int]
+Room = tuple[int, str, RoomIdType]
 """SdkAppId, the room's text, 0 for a numeric or 1 for a string room."""
-Episode = tuple[int, str, int, str, str, str, int, int, int]
+Episode = tuple[int, str, RoomIdType, str, str, str, int, int, int]
 """SdkAppId, room, its type, user, session, peer, stream, user shard, start in Unix ms."""
 
 STUTTER_LIMIT_MS = (200, 600, 600, 600)

@@ -12,12 +12,13 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 from clickhouse_connect.driver.external import ExternalData
 
 from services.processor import metrics
-from services.processor.tables import to_arrow
+from services.processor.tables import SCHEMAS, UNFIT, to_arrow
 from services.runtime.clickhouse import connect
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    import pyarrow as pa
     from clickhouse_connect.driver.asyncclient import AsyncClient
 
     from services.processor.tables import Row
@@ -27,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _TIMEOUT_S = 60
+# Late data of many days in one insert is unusual, and right all the same.
+_INSERT = {"throw_on_max_partitions_per_insert_block": 0}
 _FAILURES = (ClickHouseError, Error, aiohttp.ClientError, OSError, TimeoutError)
 
 
@@ -54,13 +57,13 @@ class Store:
         """Insert rows in the order of the table's schema."""
         if not rows:
             return
-        arrow = to_arrow(table, rows)
+        arrow = _fitting(table, rows)
 
         async def work(client: AsyncClient) -> None:
-            await client.insert_arrow(table, arrow)
+            await client.insert_arrow(table, arrow, settings=_INSERT)
 
         await self._until_done(f"insert {table}", work)
-        metrics.ROWS.labels(table).inc(len(rows))
+        metrics.ROWS.labels(table).inc(arrow.num_rows)
 
     async def recompute(self, name: str, statement: str, structure: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement that reads an external table `touched` with these rows."""
@@ -107,6 +110,23 @@ class Store:
                     self._settings, connect_timeout=5, send_receive_timeout=_TIMEOUT_S, query_retries=0
                 )
             return self._client
+
+
+def _fitting(table: str, rows: Sequence[Row]) -> pa.Table:
+    """The rows as Arrow, without those that no column can hold: only records that ingest did not make have such."""
+    try:
+        return to_arrow(table, rows)
+    except UNFIT:
+        fitting = []
+        for row in rows:
+            try:
+                to_arrow(table, [row])
+            except UNFIT as error:
+                metrics.UNFIT.labels(table).inc()
+                log.error("row does not fit its table, left out", table=table, row=repr(row)[:500], error=str(error))
+            else:
+                fitting.append(row)
+        return to_arrow(table, fitting) if fitting else SCHEMAS[table].empty_table()
 
 
 def _external(structure: str, rows: Sequence[Sequence[Any]]) -> ExternalData:

@@ -243,9 +243,12 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 
 def to_arrow(table: str, rows: Sequence[Row]) -> pa.Table:
-    """Rows of a table as Arrow. Raises `pa.ArrowException` or `OverflowError` where a value does not fit its column."""
+    """Rows of a table as Arrow. Raises one of `UNFIT` where a value does not fit its column."""
     schema = SCHEMAS[table]
     columns = zip(*rows, strict=True)
     return pa.Table.from_arrays(
         [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
     )
+
+
+UNFIT = (pa.ArrowException, OverflowError, TypeError, ValueError)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -12,10 +12,13 @@ from schemas.touched import Touched, TouchedApplication, TouchedCall, TouchedRoo
 from services.dispatcher.journal import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from services.dispatcher.journal import Journal
     from services.processor.quality import Room
+
+Scope = TypeVar("Scope")
+_SCOPES_A_RECORD = 1_000
 
 Calls = dict[tuple[int, str], int]
 """(SdkAppId, the room's text) to the earliest event that is new, Unix ms."""
@@ -51,35 +54,39 @@ class Toucher:
 
     async def rooms(self, touched: Mapping[Room, Iterable[int]]) -> None:
         """Buckets of rooms."""
-        records: defaultdict[int, Touched] = defaultdict(Touched)
+        owned: defaultdict[int, list[TouchedRoom]] = defaultdict(list)
         for (app, room_id, room_id_type), buckets in touched.items():
-            owner = self._owner(f"{app}/{room_id}")
-            records[owner].rooms.append(TouchedRoom(app, room_id, room_id_type, tuple(buckets)))  # type: ignore[arg-type]
-        await self._write(records)
+            room = TouchedRoom(app, room_id, room_id_type, tuple(buckets))
+            owned[self._owner(f"{app}/{room_id}")].append(room)
+        await self._write((owner, Touched(rooms=part)) for owner, rooms in owned.items() for part in _parts(rooms))
 
     async def applications(self, touched: Iterable[tuple[int, int]]) -> None:
         """Buckets of applications."""
         by_application: defaultdict[int, list[int]] = defaultdict(list)
         for app, bucket in touched:
             by_application[app].append(bucket)
-        records: defaultdict[int, Touched] = defaultdict(Touched)
+        owned: defaultdict[int, list[TouchedApplication]] = defaultdict(list)
         for app, buckets in by_application.items():
-            records[self._owner(str(app))].applications.append(TouchedApplication(app, tuple(buckets)))
-        await self._write(records)
+            owned[self._owner(str(app))].append(TouchedApplication(app, tuple(buckets)))
+        await self._write((owner, Touched(applications=part)) for owner, apps in owned.items() for part in _parts(apps))
 
     async def calls(self, touched: Calls) -> None:
         """Calls of rooms."""
-        records: defaultdict[int, Touched] = defaultdict(Touched)
+        owned: defaultdict[int, list[TouchedCall]] = defaultdict(list)
         for (app, room_id), since_ms in touched.items():
-            records[self._owner(f"{app}/{room_id}")].calls.append(TouchedCall(app, room_id, since_ms))
-        await self._write(records)
+            owned[self._owner(f"{app}/{room_id}")].append(TouchedCall(app, room_id, since_ms))
+        await self._write((owner, Touched(calls=part)) for owner, calls in owned.items() for part in _parts(calls))
 
     def _owner(self, scope: str) -> int:
         return owner_of(scope, self._partitions)
 
-    async def _write(self, records: Mapping[int, Touched]) -> None:
-        entries = [
-            Entry(TOUCHED.name, b"", msgspec.json.encode(record), partition) for partition, record in records.items()
-        ]
+    async def _write(self, records: Iterable[tuple[int, Touched]]) -> None:
+        entries = [Entry(TOUCHED.name, b"", msgspec.json.encode(record), owner) for owner, record in records]
         if entries:
             await self._journal.write(*entries)
+
+
+def _parts(scopes: list[Scope]) -> Iterator[list[Scope]]:
+    """Of a size that fits a record."""
+    for start in range(0, len(scopes), _SCOPES_A_RECORD):
+        yield scopes[start : start + _SCOPES_A_RECORD]

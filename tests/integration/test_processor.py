@@ -402,9 +402,12 @@ async def test_records_that_cannot_be_read_hold_nothing_up(pipeline: Pipeline) -
     wrong = (b"", b"{", b"[]", b'{"Reports": 1}', b"\xff", b'{"SdkAppId": -1}')
     for topic in PROCESSED:
         await pipeline.produce(topic, *wrong)
+    unfit = {"SdkAppId": 14, "EventId": "x", "ArrivalMs": t, "EventGroupId": 999, "EventType": 103, "EventMsTs": t}
+    await pipeline.produce(EVENTS.name, msgspec.json.encode({**unfit, "EventInfo": {}}))
     await pipeline.produce(DELIVERIES.name, msgspec.json.encode(attempt))
     await pipeline.produce(EVENTS.name, event(14, 103, t, UserId="a"))
     assert await calls(pipeline, 14) == [("5", 0, t, None, 1)]
+    assert await pipeline.rows("SELECT count() FROM events FINAL WHERE SdkAppId = 14") == [(1,)]
     found = await pipeline.rows("SELECT DeliveryId, StartedTime, Status FROM deliveries FINAL WHERE SdkAppId = 14")
     assert found == [("d", t, 200)]
 
