@@ -15,7 +15,7 @@ from schemas.keys import event_key
 from schemas.tasks import read_task
 from schemas.topics import EVENTS, TASKS
 from services.ingest.bodies import shape_problem
-from services.ingest.decoding import InvalidItem, check_time, decode_whole, repaired
+from services.ingest.decoding import InvalidItem, check_time, decode_whole, reason_of, repaired
 from services.ingest.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -94,7 +94,10 @@ def task_of(sdk_app_id: int, item: Raw, arrival_ms: int) -> Record:
 
 def _check_names(item: Raw) -> None:
     """A name that is there twice would be read in one way here and in another by the customer."""
-    json.loads(bytes(item), object_pairs_hook=_object)
+    try:
+        json.loads(bytes(item), object_pairs_hook=_object)
+    except ValueError as error:  # in a field that nothing else looks at
+        raise InvalidItem("", "InvalidJson", reason_of(error)) from error
 
 
 def _object(pairs: list[tuple[str, object]]) -> None:
