@@ -80,7 +80,7 @@ CREATE TABLE IF NOT EXISTS {database}.stutters
     UserShard UInt8 COMMENT 'Shard of the user within the room, 0 to 15',
     EpisodeTime DateTime64(3, 'UTC') COMMENT 'Start of the episode, server time',
     BucketTime DateTime('UTC') COMMENT 'Ten seconds that the episode touches: one row for each',
-    EpisodeMs UInt32 COMMENT 'Length of the whole episode in milliseconds; the longest that was reported counts'
+    EpisodeMs UInt32 COMMENT 'Length of the episode in milliseconds, up to the end of the ten seconds or until it counts'
 )
 ENGINE = ReplacingMergeTree(EpisodeMs)
 PARTITION BY toDate(BucketTime)

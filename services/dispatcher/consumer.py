@@ -13,6 +13,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas.topics import EVENTS
 from services.dispatcher import metrics
+from services.dispatcher.closing import CLOSE_WITHIN_S, close_soon
 from services.dispatcher.partition import Partition
 from services.dispatcher.recovery import recover
 
@@ -31,9 +32,8 @@ MAX_PENDING = 4_000
 """Events that are taken and not completed; beyond that Kafka keeps them."""
 COMMIT_PAUSE_S = 0.005
 """Between two commits. What is completed in between is committed together."""
-DRAIN_S = 2.5
+DRAIN_S = 2.0
 """How long attempts under way are waited for when a partition goes to another dispatcher."""
-_LEAVE_S = 0.7
 _MAX_RECORDS = 500
 
 
@@ -53,13 +53,20 @@ class EventConsumer(ConsumerRebalanceListener):
         clock: Clock,
         on_adopt: Callable[[Partition], None],
         on_records: Callable[[Partition, list[ConsumerRecord[bytes, bytes]]], None],
+        on_release: Callable[[list[Partition]], None],
+        on_failure: Callable[[BaseException], None],
     ) -> None:
-        """`on_adopt` is called with a partition whose lane has been read, `on_records` with what it brings."""
+        """`on_adopt` is called with a partition whose lane has been read, `on_records` with what it brings.
+
+        `on_release` is called with partitions that go, `on_failure` with an error that nobody expected.
+        """
         self._settings = settings
         self._lanes = lanes
         self._clock = clock
         self._on_adopt = on_adopt
         self._on_records = on_records
+        self._on_release = on_release
+        self._on_failure = on_failure
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka_bootstrap,
             group_id=GROUP,
@@ -89,8 +96,7 @@ class EventConsumer(ConsumerRebalanceListener):
 
     async def __aexit__(self, *_: object) -> None:
         await self._let_go()
-        # Kafka may be away.
-        await asyncio.wait([asyncio.create_task(self._consumer.stop())], timeout=_LEAVE_S)
+        await close_soon(self._consumer.stop())
 
     @property
     def partitions(self) -> list[Partition]:
@@ -111,7 +117,7 @@ class EventConsumer(ConsumerRebalanceListener):
         while True:
             pending = sum(len(partition.pending) for partition in self._partitions.values())
             metrics.PENDING.set(pending)
-            metrics.WAITING.set(sum(len(partition.lane) for partition in self._partitions.values()))
+            metrics.WAITING.set(_waiting(self._partitions.values()))
             if pending >= MAX_PENDING:
                 await asyncio.sleep(0.01)
                 continue
@@ -151,7 +157,12 @@ class EventConsumer(ConsumerRebalanceListener):
             self._partitions = {partition.number: partition for partition in partitions}
             task = asyncio.create_task(self._recover(partitions))
             self._recoveries.add(task)
-            task.add_done_callback(self._recoveries.discard)
+            task.add_done_callback(self._recovered)
+
+    def _recovered(self, task: asyncio.Task[None]) -> None:
+        self._recoveries.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_failure(error)
 
     async def _recover(self, partitions: list[Partition]) -> None:
         while True:
@@ -167,11 +178,7 @@ class EventConsumer(ConsumerRebalanceListener):
                 self._consumer.resume(_tp(partition))
                 partition.ready = True
                 self._on_adopt(partition)
-        log.info(
-            "partitions recovered",
-            partitions=sorted(starts),
-            waiting=sum(len(partition.lane) for partition in partitions),
-        )
+        log.info("partitions recovered", partitions=sorted(starts), waiting=_waiting(partitions))
 
     async def _let_go(self) -> None:
         for task in self._recoveries:
@@ -184,12 +191,9 @@ class EventConsumer(ConsumerRebalanceListener):
         if under_way:
             await asyncio.wait(under_way, timeout=DRAIN_S)
         with contextlib.suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(self._commit(), _LEAVE_S)
+            await asyncio.wait_for(self._commit(), CLOSE_WITHIN_S)
         self._partitions = {}
-        for partition in partitions:
-            partition.close()
-            for task in partition.tasks:
-                task.cancel()
+        self._on_release(partitions)
 
     async def _commit(self) -> None:
         async with self._commit_lock:
@@ -230,3 +234,7 @@ class EventConsumer(ConsumerRebalanceListener):
 
 def _tp(partition: Partition) -> TopicPartition:
     return TopicPartition(EVENTS.name, partition.number)
+
+
+def _waiting(partitions: Iterable[Partition]) -> int:
+    return sum(len(partition.lane) + sum(map(len, partition.overflow.values())) for partition in partitions)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from schemas.events import EventRecord
     from services.dispatcher.partition import Partition
+    from services.dispatcher.scheduler import EndpointKey
     from services.dispatcher.sender import Answer
 
 SAME_BYTES_MS = 60_000
@@ -32,11 +33,12 @@ class Delivery:
         "event",
         "excused_ms",
         "first_attempt_ms",
+        "held_as",
         "in_lane",
         "moving",
         "offset",
+        "owed",
         "partition",
-        "persist_first",
         "taken_ms",
         "url",
     )
@@ -56,8 +58,10 @@ class Delivery:
         self.url = ""
         self.in_lane = False
         """Whether the retry lane holds it, so that its event is done with."""
-        self.persist_first = False
-        """Whether the lane must have it before it is sent: its `callback_ts` cannot be told from the event."""
+        self.owed = False
+        """Whether one more attempt is made even if the window has closed: nobody was there while it was open."""
+        self.held_as: EndpointKey | None = None
+        """The endpoint whose room in memory it takes."""
         self.moving: asyncio.Future[None] | None = None
         """Done when the write to the lane that is under way is."""
 
@@ -68,10 +72,11 @@ class Delivery:
         delivery.callback_ts = record.callback_ts
         delivery.attempts = record.attempts
         delivery.first_attempt_ms = record.first_attempt_ms
-        delivery.excused_ms = record.excused_ms + max(0, now_ms - record.due_ms) if record.attempts else 0
-        delivery.due_ms = max(now_ms, record.due_ms)
+        delivery.excused_ms = record.excused_ms
+        delivery.due_ms = record.due_ms
         delivery.in_lane = True
-        delivery.refresh(now_ms)
+        if record.attempts:
+            delivery.excuse(now_ms)
         return delivery
 
     @property
@@ -85,11 +90,22 @@ class Delivery:
         """Start of the time in which attempts are made."""
         return self.first_attempt_ms + self.excused_ms
 
-    def refresh(self, now_ms: int) -> None:
-        """Choose another `callback_ts` where the one there is would be stale at the first attempt."""
-        if not self.attempts and now_ms - self.callback_ts > SAME_BYTES_MS:
-            self.callback_ts = now_ms
-            self.persist_first = True
+    def excuse(self, now_ms: int) -> None:
+        """Leave out of the window what has passed since an attempt was due that could not be made."""
+        if now_ms > self.due_ms:
+            self.excused_ms += now_ms - self.due_ms
+            self.due_ms = now_ms
+            self.owed = True
+
+    def refresh(self, now_ms: int) -> bool:
+        """Choose another `callback_ts` where the one there is would be stale at the first attempt.
+
+        Whether it did so: then the lane must have the callback before it is sent, since nothing else tells its bytes.
+        """
+        if self.attempts or now_ms - self.callback_ts <= SAME_BYTES_MS:
+            return False
+        self.callback_ts = now_ms
+        return True
 
     def callback_ts_at(self, now_ms: int) -> int:
         """`CallbackTs` of an attempt that begins now."""
@@ -120,12 +136,14 @@ class Delivery:
         """What is kept of a callback that is given up."""
         return DeadLetter(callback=self.to_record(), given_up_ms=now_ms, reason=reason, url=self.url)
 
-    def attempt(self, callback_ts: int, started_ms: int, answer: Answer, outcome: Outcome) -> DeliveryAttempt:
+    def attempt(
+        self, number: int, callback_ts: int, started_ms: int, answer: Answer, outcome: Outcome
+    ) -> DeliveryAttempt:
         """The row of an attempt."""
         event = self.event
         return DeliveryAttempt(
             delivery_id=self.delivery_id,
-            attempt=self.attempts,
+            attempt=number,
             request_id=secrets.token_hex(16),
             sdk_app_id=event.sdk_app_id,
             event_id=event.event_id,

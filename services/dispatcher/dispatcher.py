@@ -1,4 +1,4 @@
-"""The life of a callback: from an event taken off Kafka to its delivery, its next attempt or its end."""
+"""The way of a callback: from an event taken off Kafka to its endpoint, and on when endpoints change."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
+from aiokafka.errors import KafkaError
 
 from schemas.events import EventRecord
-from schemas.keys import event_key
-from schemas.topics import DEAD_LETTERS, DELIVERIES, RETRIES
 from services.dispatcher import metrics
+from services.dispatcher.courier import Courier
 from services.dispatcher.delivery import Delivery
-from services.dispatcher.journal import Entry
-from services.dispatcher.recovery import event_number
-from services.dispatcher.schedule import Schedule, VendorSchedule
+from services.dispatcher.lane import RetryLane
+from services.dispatcher.occupancy import Occupancy
+from services.dispatcher.overflow import LOAD_AT_MOST, Backlog
+from services.dispatcher.recovery import event_number, retries
 from services.dispatcher.scheduler import Endpoint, Scheduler
-from services.dispatcher.signing import request_headers
 from services.dispatcher.timers import RetryTimers
 
 if TYPE_CHECKING:
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
 
     from schemas.applications import Application
-    from schemas.deliveries import DeliveryAttempt, Outcome
     from services.dispatcher.journal import Journal
+    from services.dispatcher.overflow import LaneReader
     from services.dispatcher.partition import Partition
-    from services.dispatcher.sender import Answer, HttpSender
+    from services.dispatcher.scheduler import EndpointKey
+    from services.dispatcher.sender import HttpSender
     from services.runtime.applications import ApplicationTable
     from services.runtime.clock import Clock
     from services.runtime.settings import Settings
@@ -40,12 +41,14 @@ UNKNOWN_APPLICATION_WAIT_MS = 3_000
 """An event may be quicker than the record of its application: so long it waits for it."""
 SPILL_AFTER_MS = 2_000
 """A callback that is not done by then goes to the retry lane, so that no slow endpoint holds up the watermark."""
+MAX_EVENT_BYTES = 512 * 1024
+"""A longer event cannot be kept in the retry lane; ingest admits none."""
 
 _events = msgspec.json.Decoder(EventRecord)
 
 
 class Dispatcher:
-    """Takes events of its partitions, sends their callbacks and writes down what became of them.
+    """Takes events of its partitions and sees to it that their callbacks are sent and what becomes of them is kept.
 
     An event's offset is completed when Kafka has what follows from it: the row of its delivery, or the record of the
     retry lane with which the callback goes on. So a crash at any point repeats a little and loses nothing.
@@ -57,6 +60,7 @@ class Dispatcher:
         *,
         applications: ApplicationTable,
         journal: Journal,
+        lane_reader: LaneReader,
         sender: HttpSender,
         clock: Clock,
         on_progress: Callable[[], None],
@@ -64,100 +68,178 @@ class Dispatcher:
     ) -> None:
         """`on_progress` is called when offsets were completed, `on_failure` with an error that nobody expected."""
         self._applications = applications
-        self._journal = journal
-        self._sender = sender
+        self._lane_reader = lane_reader
         self._clock = clock
-        self._on_progress = on_progress
         self._on_failure = on_failure
-        self._schedule: Schedule = VendorSchedule(
-            interval_ms=round(settings.callback_retry_interval_s * 1000),
-            window_ms=round(settings.callback_retry_window_s * 1000),
-        )
+        self._lane = RetryLane(journal, on_progress)
+        self._occupancy = Occupancy()
         self._scheduler = Scheduler(
             self._start,
             in_flight=settings.callback_in_flight,
             in_flight_per_endpoint=settings.callback_in_flight_per_endpoint,
         )
         self._timers = RetryTimers(clock, self._retry)
+        self._courier = Courier(
+            settings,
+            applications=applications,
+            journal=journal,
+            lane=self._lane,
+            sender=sender,
+            clock=clock,
+            on_landed=self._scheduler.finished,
+            on_wait=self._timers.add,
+            on_done=self._leave,
+        )
         self._unrouted: list[Delivery] = []
         """First attempts of applications that are not known yet, in the order of their events."""
 
     def adopt(self, partition: Partition) -> None:
         """Go on with the callbacks that an earlier owner left in the retry lane."""
-        waiting = sorted(partition.lane.values(), key=lambda delivery: delivery.offset)
-        for delivery in waiting:
-            if delivery.attempts:
-                self._timers.add(delivery)
-            else:
-                self._submit(delivery)
-        self._scheduler.pump()
+        for delivery in sorted(partition.lane.values(), key=lambda delivery: delivery.offset):
+            self._route(delivery)
+            self._timers.add(delivery)
+        for (sdk_app_id, group), offsets in partition.found.items():
+            key = (sdk_app_id, self._url_of(sdk_app_id, group))
+            partition.overflow[key] = Backlog(sorted([*partition.overflow.get(key, ()), *offsets]))
+        partition.found.clear()
 
     def take(self, partition: Partition, records: list[ConsumerRecord[bytes, bytes]]) -> None:
         """Begin with the events of some records of a partition."""
         now_ms = self._clock()
-        for record in records:
-            self._take(partition, record, now_ms)
+        unreadable = [record.offset for record in records if not self._take(partition, record, now_ms)]
+        if unreadable:
+            log.error("events cannot be read", partition=partition.number, events=len(unreadable), first=unreadable[0])
+            metrics.EVENTS.labels("unreadable").inc(len(unreadable))
         self._scheduler.pump()
 
-    def _take(self, partition: Partition, record: ConsumerRecord[bytes, bytes], now_ms: int) -> None:
+    def _take(self, partition: Partition, record: ConsumerRecord[bytes, bytes], now_ms: int) -> bool:
+        """Whether the record could be read."""
         unfinished = partition.tracker.take(record.offset)
-        try:
-            event = _events.decode(record.value or b"")
-        except msgspec.DecodeError as error:
-            log.error("event cannot be read", partition=partition.number, offset=record.offset, error=str(error))
-            metrics.EVENTS.labels("unreadable").inc()
-            self._complete(partition, record.offset)
-            return
+        event = _read(record.value)
+        if event is None:
+            self._lane.complete(partition, record.offset)
+            return False
         delivery = Delivery(event, partition, record.offset, record.timestamp, now_ms)
         repeated = partition.recent.seen(event_number(delivery.delivery_id), record.timestamp)
         if not unfinished:
-            return
+            return True
         if repeated or delivery.delivery_id in partition.lane:
             metrics.EVENTS.labels("repeated").inc()
-            self._complete(partition, record.offset)
-            return
+            self._lane.complete(partition, record.offset)
+            return True
         partition.pending[record.offset] = delivery
-        delivery.refresh(now_ms)
         self._submit(delivery)
+        return True
 
     def _submit(self, delivery: Delivery) -> None:
         """Queue a first attempt."""
-        application = self._applications.get(delivery.event.sdk_app_id)
-        if application is None:
+        event = delivery.event
+        if self._applications.get(event.sdk_app_id) is None:
             self._unrouted.append(delivery)
             return
-        delivery.url = application.callback.url_of(delivery.event.event_group_id)
-        if delivery.url:
-            metrics.EVENTS.labels("taken").inc()
-            self._scheduler.submit(delivery)
-        else:
+        partition = delivery.partition
+        key = (event.sdk_app_id, self._url_of(event.sdk_app_id, event.event_group_id))
+        if not key[1]:
             metrics.EVENTS.labels("no-url").inc()
-            self._run(delivery.partition, self._finish(delivery))
+            self._run(partition, self._forget(delivery))
+        elif not delivery.in_lane and (key in partition.overflow or not self._occupancy.room(key)):
+            backlog = partition.overflow.setdefault(key, Backlog())
+            backlog.writing += 1
+            self._run(partition, self._overflow(delivery, backlog))
+        else:
+            metrics.EVENTS.labels("taken").inc()
+            self._route(delivery)
+            self._scheduler.submit(delivery)
 
     def _retry(self, delivery: Delivery) -> None:
         """Queue a further attempt."""
-        application = self._applications.get(delivery.event.sdk_app_id)
-        url = application.callback.url_of(delivery.event.event_group_id) if application else ""
-        if url:
-            delivery.url = url
+        if self._route(delivery):
             self._scheduler.submit_retry(delivery)
             self._scheduler.pump()
         else:
-            self._run(delivery.partition, self._finish(delivery))
+            self._run(delivery.partition, self._courier.give_up(delivery, "no-url", "no URL is set any more"))
+
+    def _route(self, delivery: Delivery) -> bool:
+        """Let a callback go to its application's URL of today; whether there is one."""
+        event = delivery.event
+        url = self._url_of(event.sdk_app_id, event.event_group_id)
+        delivery.url = url or delivery.url
+        key = (event.sdk_app_id, delivery.url)
+        if key != delivery.held_as:
+            self._leave(delivery)
+            self._occupancy.enter(key)
+            delivery.held_as = key
+        return bool(url)
+
+    def _leave(self, delivery: Delivery) -> None:
+        """Give back a callback's room in memory."""
+        if delivery.held_as is not None:
+            self._occupancy.leave(delivery.held_as)
+            delivery.held_as = None
+
+    def _url_of(self, sdk_app_id: int, group: int) -> str:
+        application = self._applications.get(sdk_app_id)
+        return application.callback.url_of(group) if application else ""
+
+    async def _forget(self, delivery: Delivery) -> None:
+        await self._lane.finish(delivery)
+        self._leave(delivery)
+
+    async def _overflow(self, delivery: Delivery, backlog: Backlog) -> None:
+        """Leave a first attempt to the lane alone."""
+        try:
+            offset = await self._lane.write(delivery)
+        finally:
+            backlog.writing -= 1
+        partition = delivery.partition
+        if not partition.closed:
+            backlog.add(offset)
+            partition.lane.pop(delivery.delivery_id, None)
+            self._lane.complete(partition, delivery.offset)
+            self._leave(delivery)
+
+    async def load(self, partitions: list[Partition]) -> None:
+        """Fetch from the lane what there is room for again."""
+        for partition in partitions:
+            for key, backlog in list(partition.overflow.items()):
+                room = self._occupancy.room(key)
+                if partition.draining:
+                    break
+                if backlog.over:
+                    del partition.overflow[key]
+                elif len(backlog) and room >= min(len(backlog), self._occupancy.share(key) // 2):
+                    try:
+                        await self._load(partition, key, backlog.first(min(room, LOAD_AT_MOST)))
+                    except (KafkaError, TimeoutError) as error:
+                        log.warning("the retry lane cannot be read, trying again", error=repr(error))
+        self._scheduler.pump()
+
+    async def _load(self, partition: Partition, key: EndpointKey, offsets: list[int]) -> None:
+        values = await self._lane_reader.read(partition.lane_number, offsets)
+        if partition.draining:
+            return
+        if len(values) != len(offsets):
+            raise RuntimeError(f"{len(offsets) - len(values)} callbacks are not where the retry lane had them")
+        now_ms = self._clock()
+        loaded = [Delivery.of_record(retries.decode(value), partition, now_ms) for value in values]
+        partition.overflow[key].drop(len(offsets))
+        for delivery in sorted(loaded, key=lambda delivery: delivery.offset):
+            partition.lane[delivery.delivery_id] = delivery
+            self._submit(delivery)
 
     def application_changed(self, application: Application) -> None:
         """Send what waits for an application to the URLs that it has now."""
-        unrouted, self._unrouted = self._unrouted, []
-        for delivery in unrouted:
-            if not delivery.partition.closed:
-                self._submit(delivery)
+        first_attempts, self._unrouted = self._unrouted, []
+        further_attempts: list[Delivery] = []
         for endpoint in list(self._scheduler.endpoints.values()):
             if endpoint.key[0] == application.sdk_app_id:
-                first_attempts, retries = endpoint.drain()
-                for delivery in first_attempts:
-                    self._submit(delivery)
-                for delivery in retries:
-                    self._retry(delivery)
+                endpoint.drain(first_attempts, further_attempts)
+        for delivery in first_attempts:
+            if not delivery.partition.draining:
+                self._submit(delivery)
+        for delivery in further_attempts:
+            if not delivery.partition.draining:
+                self._retry(delivery)
         self._scheduler.pump()
 
     def sweep(self, partitions: list[Partition]) -> None:
@@ -167,25 +249,39 @@ class Dispatcher:
             for delivery in partition.pending.values():
                 if now_ms - delivery.taken_ms < SPILL_AFTER_MS:
                     break
-                if delivery.moving is None and not delivery.persist_first:
-                    self._run(partition, self._move(delivery))
-        known, self._unrouted = self._unrouted, []
-        for delivery in known:
+                if delivery.moving is None:
+                    self._run(partition, self._lane.hold(delivery))
+        waiting, self._unrouted = self._unrouted, []
+        strangers: set[int] = set()
+        for delivery in waiting:
             if delivery.partition.closed:
                 continue
             if now_ms - delivery.taken_ms < UNKNOWN_APPLICATION_WAIT_MS:
                 self._unrouted.append(delivery)
                 continue
-            log.warning("event of an application that does not exist", sdk_app_id=delivery.event.sdk_app_id)
+            strangers.add(delivery.event.sdk_app_id)
             metrics.EVENTS.labels("unknown-application").inc()
-            self._run(delivery.partition, self._finish(delivery))
+            self._run(delivery.partition, self._forget(delivery))
+        if strangers:
+            log.warning("events of applications that do not exist", sdk_app_ids=sorted(strangers)[:10])
+        metrics.IN_FLIGHT.set(self._scheduler.in_flight)
+        metrics.HELD.set(self._occupancy.total)
+
+    def release(self, partitions: list[Partition]) -> None:
+        """Forget partitions that go to another dispatcher."""
+        for partition in partitions:
+            for delivery in (*partition.pending.values(), *partition.lane.values()):
+                self._leave(delivery)
+            partition.close()
+            for task in partition.tasks:
+                task.cancel()
 
     def close(self) -> None:
         """Start nothing any more."""
         self._timers.close()
 
     def _start(self, delivery: Delivery, endpoint: Endpoint, retry: bool) -> None:
-        self._run(delivery.partition, self._attempt(delivery, endpoint, retry=retry))
+        self._run(delivery.partition, self._courier.attempt(delivery, endpoint, retry=retry))
 
     def _run(self, partition: Partition, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -198,107 +294,12 @@ class Dispatcher:
 
         task.add_done_callback(done)
 
-    async def _attempt(self, delivery: Delivery, endpoint: Endpoint, *, retry: bool) -> None:
-        try:
-            if delivery.persist_first:
-                await self._persist(delivery, endpoint)
-            application = self._applications.get(delivery.event.sdk_app_id)
-            if application is None:
-                answer = None
-            else:
-                started_ms = self._clock()
-                callback_ts = delivery.callback_ts_at(started_ms)
-                body = delivery.body_at(callback_ts)
-                answer = await self._sender.post(delivery.url, body, request_headers(application, body))
-        finally:
-            self._scheduler.finished(delivery, endpoint, retry=retry)
-        if answer is None:
-            await self._finish(delivery)
-            return
-        delivery.attempts += 1
-        if delivery.attempts == 1:
-            delivery.first_attempt_ms = started_ms
-        await self._settle(delivery, answer, callback_ts, started_ms)
 
-    async def _persist(self, delivery: Delivery, endpoint: Endpoint) -> None:
-        """Put a callback into the lane before it is sent for the first time."""
-        try:
-            await self._move(delivery)
-        finally:
-            delivery.persist_first = False
-            endpoint.persisted(delivery)
-
-    async def _settle(self, delivery: Delivery, answer: Answer, callback_ts: int, started_ms: int) -> None:
-        """Write down an attempt and what follows from it."""
-        now_ms = self._clock()
-        due_ms: int | None = None
-        outcome: Outcome = "delivered"
-        if not answer.succeeded:
-            due_ms = self._schedule.next_attempt(delivery.attempts, delivery.window_start_ms, now_ms)
-            outcome = "failed" if due_ms is not None else "given-up"
-        metrics.ATTEMPTS.labels(outcome, answer.error_class).inc()
-        metrics.ATTEMPT_SECONDS.observe(answer.duration_ms / 1000)
-        row = _row_entry(delivery.attempt(callback_ts, started_ms, answer, outcome), delivery)
-        if delivery.partition.closed:
-            # Whoever has the partition now decides about the callback; that a request was made stays true.
-            await self._journal.write(row)
-        elif due_ms is not None:
-            delivery.due_ms = due_ms
-            await self._move(delivery, row)
-            if not delivery.partition.closed:
-                self._timers.add(delivery)
-        elif outcome == "given-up":
-            await self._journal.write(row, _dead_letter_entry(delivery, now_ms, answer.error_class))
-            await self._finish(delivery)
-        else:
-            metrics.DELIVERED_SECONDS.observe(max(0, now_ms - delivery.accepted_ms) / 1000)
-            await self._journal.write(row)
-            await self._finish(delivery)
-
-    async def _move(self, delivery: Delivery, *before: Entry) -> None:
-        """Let the retry lane have a callback as it is now, and its event's offset go."""
-        while delivery.moving is not None:
-            await delivery.moving
-        partition = delivery.partition
-        ours = delivery.moving = asyncio.get_running_loop().create_future()
-        try:
-            await self._journal.write(*before, _lane_entry(delivery, msgspec.json.encode(delivery.to_record())))
-        finally:
-            ours.set_result(None)
-            delivery.moving = None
-        if delivery.partition.closed:
-            return
-        if not delivery.in_lane:
-            delivery.in_lane = True
-            partition.lane[delivery.delivery_id] = delivery
-            self._complete(partition, delivery.offset)
-
-    async def _finish(self, delivery: Delivery) -> None:
-        """Forget a callback that is done with; Kafka has everything that is to be kept of it."""
-        while delivery.moving is not None:
-            await delivery.moving
-        if delivery.partition.closed:
-            return
-        if delivery.in_lane:
-            await self._journal.write(_lane_entry(delivery, None))
-            delivery.partition.lane.pop(delivery.delivery_id, None)
-        else:
-            self._complete(delivery.partition, delivery.offset)
-
-    def _complete(self, partition: Partition, offset: int) -> None:
-        partition.complete(offset)
-        self._on_progress()
-
-
-def _row_entry(attempt: DeliveryAttempt, delivery: Delivery) -> Entry:
-    return Entry(DELIVERIES.name, delivery.delivery_id.encode(), msgspec.json.encode(attempt))
-
-
-def _lane_entry(delivery: Delivery, value: bytes | None) -> Entry:
-    return Entry(RETRIES.name, delivery.delivery_id.encode(), value, delivery.partition.lane_number)
-
-
-def _dead_letter_entry(delivery: Delivery, now_ms: int, reason: str) -> Entry:
-    event = delivery.event
-    key = event_key(event.sdk_app_id, event.room_id, event.task_id)
-    return Entry(DEAD_LETTERS.name, key, msgspec.json.encode(delivery.to_dead_letter(now_ms, reason)))
+def _read(value: bytes | None) -> EventRecord | None:
+    """The event of a record, None where it is none."""
+    if value is None or len(value) > MAX_EVENT_BYTES:
+        return None
+    try:
+        return _events.decode(value)
+    except (ValueError, RecursionError):
+        return None

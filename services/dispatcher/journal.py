@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from services.dispatcher.closing import close_soon
+
 if TYPE_CHECKING:
+    from aiokafka.structs import RecordMetadata
+
     from services.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
 _PAUSE_S = 1.0
-_CLOSE_WITHIN_S = 0.7
 
 
 class Entry(NamedTuple):
@@ -38,6 +42,7 @@ class Journal:
             max_batch_size=256 * 1024,
             max_request_size=2 << 20,
         )
+        self._warned = 0.0
 
     async def __aenter__(self) -> Self:
         try:
@@ -48,43 +53,48 @@ class Journal:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # What is not acknowledged by now nobody waits for any more, and Kafka may be away.
-        await asyncio.wait([asyncio.create_task(self._producer.stop())], timeout=_CLOSE_WITHIN_S)
+        await close_soon(self._producer.stop())
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has."""
         return len(await self._producer.partitions_for(topic))
 
-    async def write(self, *entries: Entry) -> None:
-        """Write records in order and return when Kafka has them all.
+    async def write(self, *entries: Entry) -> list[int]:
+        """Write records in order and return their offsets when Kafka has them all.
 
         Raises `KafkaError` only for what would fail again and again.
         """
-        waiting = list(entries)
-        while waiting:
+        offsets = [-1] * len(entries)
+        missing = list(range(len(entries)))
+        while missing:
+            sent = [(index, await self._send(entries[index])) for index in missing]
             missing = []
-            for entry, sent in [(entry, await self._send(entry)) for entry in waiting]:
+            for index, future in sent:
                 try:
-                    if sent is not None:
-                        await sent
+                    if future is not None:
+                        offsets[index] = (await future).offset
                         continue
                 except KafkaError as error:
-                    if not error.retriable:
-                        raise
-                    log.warning("Kafka did not take a record, trying again", topic=entry.topic, error=str(error))
-                missing.append(entry)
-            waiting = missing
-            if waiting:
+                    self._refused(entries[index], error)
+                missing.append(index)
+            if missing:
                 await asyncio.sleep(_PAUSE_S)
+        return offsets
 
-    async def _send(self, entry: Entry) -> asyncio.Future[object] | None:
+    async def _send(self, entry: Entry) -> asyncio.Future[RecordMetadata] | None:
         try:
-            sent: asyncio.Future[object] = await self._producer.send(
+            sent: asyncio.Future[RecordMetadata] = await self._producer.send(
                 entry.topic, entry.value, key=entry.key, partition=entry.partition
             )
         except KafkaError as error:
-            if not error.retriable:
-                raise
-            log.warning("Kafka did not take a record, trying again", topic=entry.topic, error=str(error))
+            self._refused(entry, error)
             return None
         return sent
+
+    def _refused(self, entry: Entry, error: KafkaError) -> None:
+        if not error.retriable:
+            raise error
+        # With Kafka away there may be thousands of them.
+        if (now := time.monotonic()) - self._warned > _PAUSE_S:
+            self._warned = now
+            log.warning("Kafka did not take a record, trying again", topic=entry.topic, error=str(error))

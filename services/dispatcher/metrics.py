@@ -18,5 +18,6 @@ DELIVERED_SECONDS = Histogram(
 EVENTS = Counter("roompulse_callback_events_total", "Events taken from Kafka", ["fate"])
 IN_FLIGHT = Gauge("roompulse_callbacks_in_flight", "Attempts in the air")
 PENDING = Gauge("roompulse_callbacks_pending", "Callbacks whose event is not committed yet")
+HELD = Gauge("roompulse_callbacks_in_memory", "Callbacks in memory; what does not fit waits in the retry lane")
 WAITING = Gauge("roompulse_callbacks_in_lane", "Callbacks in the retry lane")
 LAG = Gauge("roompulse_callback_lag_events", "Events that Kafka has and that were not taken yet")

@@ -11,12 +11,15 @@ if TYPE_CHECKING:
     import asyncio
 
     from services.dispatcher.delivery import Delivery
+    from services.dispatcher.overflow import Backlog
+    from services.dispatcher.scheduler import EndpointKey
 
 
 class Partition:
     """Offsets, the memory of recent events, and the callbacks of one partition.
 
-    A callback is in `pending` while its event's offset waits for it, in `lane` while the retry lane holds it.
+    A callback is in `pending` while its event's offset waits for it, in `lane` while the retry lane holds it, in
+    `overflow` while nothing but the retry lane does.
     """
 
     def __init__(self, number: int, lane_number: int) -> None:
@@ -28,6 +31,9 @@ class Partition:
         """By offset, oldest first."""
         self.lane: dict[str, Delivery] = {}
         """By delivery id."""
+        self.overflow: dict[EndpointKey, Backlog] = {}
+        self.found: dict[tuple[int, int], list[int]] = {}
+        """First attempts that an earlier owner left in the lane: their offsets by SdkAppId and event group."""
         self.tasks: set[asyncio.Task[None]] = set()
         """Attempts and writes under way."""
         self.ready = False
@@ -51,3 +57,5 @@ class Partition:
         self.closed = True
         self.pending.clear()
         self.lane.clear()
+        self.overflow.clear()
+        self.found.clear()

@@ -8,13 +8,14 @@ import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupLoadInProgressError
 from msgspec import Struct
 
 from schemas.deliveries import delivery_id
 from schemas.retries import RetryRecord
 from schemas.topics import EVENTS, RETRIES
 from services.dispatcher.delivery import Delivery
-from services.dispatcher.recent import REMEMBERED_MS
+from services.dispatcher.recent import REMEMBERED_MS, RecentEvents
 from services.dispatcher.tracker import OffsetTracker
 
 if TYPE_CHECKING:
@@ -34,11 +35,29 @@ class _Identity(Struct, rename="pascal"):
     event_id: Annotated[str, msgspec.Meta(min_length=1)]
 
 
+class _Event(Struct, rename="pascal"):
+    sdk_app_id: int
+    event_group_id: int
+
+
+class _Waiting(Struct, rename="pascal"):
+    """As much of a waiting callback as it takes to decide whether it comes into memory."""
+
+    source_partition: int
+    event: _Event
+    attempts: int = 0
+
+
 _identities = msgspec.json.Decoder(_Identity)
-_retries = msgspec.json.Decoder(RetryRecord)
+_waitings = msgspec.json.Decoder(_Waiting)
+retries = msgspec.json.Decoder(RetryRecord)
 
 
-def event_number(delivery: str) -> int:
+_PLACE_BITS = 24
+_PLACE_MASK = (1 << _PLACE_BITS) - 1
+
+
+def event_number(delivery: str | bytes) -> int:
     """What stands for a delivery id in the memory of recent events."""
     return int(delivery[:16], 16)
 
@@ -49,6 +68,10 @@ async def recover(settings: Settings, group: str, partitions: Iterable[Partition
     Raises `KafkaError` when the broker is away.
     """
     by_number = {TopicPartition(EVENTS.name, partition.number): partition for partition in partitions}
+    for partition in by_number.values():
+        partition.recent = RecentEvents()
+        partition.lane.clear()
+        partition.found.clear()
     committed = await _committed(settings, group, list(by_number))
     reader = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap,
@@ -61,8 +84,8 @@ async def recover(settings: Settings, group: str, partitions: Iterable[Partition
     try:
         await reader.start()
         starts = await _starts(reader, by_number, committed)
-        await _remember(reader, by_number, starts, clock)
-        await _read_lanes(reader, list(by_number.values()), clock)
+        since = await _remember(reader, by_number, starts, clock)
+        await _read_lanes(reader, list(by_number.values()), since, clock)
     finally:
         await reader.stop()
     return {partition.number: starts[tp] for tp, partition in by_number.items()}
@@ -77,6 +100,9 @@ async def _committed(
         offsets = await admin.list_consumer_group_offsets(group, partitions=partitions)
     finally:
         await admin.close()
+    # A coordinator that is still loading answers with nothing at all, which must not be taken for a fresh group.
+    if missing := set(partitions) - set(offsets):
+        raise GroupLoadInProgressError(f"no answer for {len(missing)} partitions")
     return {tp: (entry.offset, entry.metadata or "") for tp, entry in offsets.items() if entry.offset >= 0}
 
 
@@ -103,8 +129,11 @@ async def _remember(
     partitions: dict[TopicPartition, Partition],
     starts: dict[TopicPartition, int],
     clock: Clock,
-) -> None:
-    """Read again what came within ten minutes before the first event that is to be called back."""
+) -> int:
+    """Read again what came within ten minutes before the first event that is to be called back.
+
+    The result is the beginning of this time, in Unix milliseconds.
+    """
     since = {}
     ends = await reader.end_offsets(list(partitions))
     for tp, start in starts.items():
@@ -134,35 +163,57 @@ async def _remember(
             partitions[tp].recent.seen(number, record.timestamp)
 
     await _read_up_to(reader, targets, remember)
+    return min(since.values())
 
 
-async def _read_lanes(reader: AIOKafkaConsumer, partitions: list[Partition], clock: Clock) -> None:
-    """Read the callbacks that wait. Of the records of one callback the last one counts."""
+async def _read_lanes(reader: AIOKafkaConsumer, partitions: list[Partition], since_ms: int, clock: Clock) -> None:
+    """Read the callbacks that wait. Of the records of one callback the last one counts.
+
+    Only those that were attempted come into memory; of the others, of which there may be a great many, the offsets do.
+    """
     owners = {partition.number: partition for partition in partitions}
     lanes = [TopicPartition(RETRIES.name, number) for number in {partition.lane_number for partition in partitions}]
     reader.assign(lanes)
     await reader.seek_to_beginning(*lanes)
     targets = await reader.end_offsets(lanes)
-    waiting: dict[str, bytes] = {}
+    attempted: dict[int, bytes] = {}
+    fresh: dict[int, int] = {}
+    """Offsets, together with an index into `places`; numbers, since they take little room."""
+    places: dict[tuple[int, int, int], int] = {}
 
     def keep(_: TopicPartition, record: Any) -> None:
-        key = record.key.decode()
+        name = int(record.key, 16)
+        attempted.pop(name, None)
+        fresh.pop(name, None)
         if record.value is None:
-            waiting.pop(key, None)
+            return
+        waiting = _waitings.decode(record.value)
+        owner = owners.get(waiting.source_partition)
+        if owner is None:
+            return
+        # Its event may come once more, if the crash was before the commit.
+        if record.timestamp >= since_ms:
+            owner.recent.seen(event_number(record.key), record.timestamp)
+        if waiting.attempts:
+            attempted[name] = record.value
         else:
-            waiting[key] = record.value
+            event = waiting.event
+            place = places.setdefault((owner.number, event.sdk_app_id, event.event_group_id), len(places))
+            fresh[name] = record.offset << _PLACE_BITS | place
 
     await _read_up_to(reader, targets, keep)
     now_ms = clock()
-    for key, value in waiting.items():
-        try:
-            record = _retries.decode(value)
-        except msgspec.DecodeError as error:
-            log.error("waiting callback cannot be read", delivery=key, error=str(error))
-            continue
-        owner = owners.get(record.source_partition)
-        if owner is not None:
-            owner.lane[key] = Delivery.of_record(record, owner, now_ms)
+    for value in attempted.values():
+        record = retries.decode(value)
+        owner = owners[record.source_partition]
+        owner.lane[record.delivery_id] = Delivery.of_record(record, owner, now_ms)
+    found = list(places)
+    for entry in fresh.values():
+        number, sdk_app_id, group = found[entry & _PLACE_MASK]
+        owners[number].found.setdefault((sdk_app_id, group), []).append(entry >> _PLACE_BITS)
+    for owner in partitions:
+        for offsets in owner.found.values():
+            offsets.sort()
 
 
 async def _read_up_to(

@@ -17,6 +17,14 @@ class Schedule(Protocol):
         """
         ...
 
+    def over(self, first_ms: int, now_ms: int) -> bool:
+        """Whether it is too late for an attempt that was due."""
+        ...
+
+
+_LATENESS_MS = 250
+"""An attempt may begin so much later than it was due."""
+
 
 class VendorSchedule(Struct, frozen=True):
     """At once after the first failure, then `interval_ms` after each further one.
@@ -32,3 +40,7 @@ class VendorSchedule(Struct, frozen=True):
         """See `Schedule`."""
         due_ms = failed_ms if attempts == 1 else failed_ms + self.interval_ms
         return due_ms if due_ms - first_ms < self.window_ms else None
+
+    def over(self, first_ms: int, now_ms: int) -> bool:
+        """See `Schedule`."""
+        return now_ms - first_ms >= self.window_ms + _LATENESS_MS

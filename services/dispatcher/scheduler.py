@@ -33,13 +33,13 @@ class Room:
         self.waiting: deque[Delivery] = deque()
         self.in_flight = 0
         self.persisting = 0
-        """Callbacks that are written to the retry lane before they are sent."""
+        """Callbacks in the air that go into the retry lane before they are sent; later ones must not overtake them."""
 
 
 class Endpoint:
     """What waits for one URL of one application."""
 
-    __slots__ = ("in_flight", "key", "limit", "queued", "retries", "retries_in_flight", "rooms", "turns", "waiting")
+    __slots__ = ("in_flight", "key", "limit", "queued", "retries", "retries_in_flight", "retry_next", "rooms", "turns")
 
     def __init__(self, key: EndpointKey, limit: int) -> None:
         self.key = key
@@ -50,30 +50,41 @@ class Endpoint:
         self.turns: deque[Room] = deque()
         """Rooms that may start something, each once."""
         self.retries: deque[Delivery] = deque()
-        self.waiting = 0
-        """First attempts that wait."""
+        self.retry_next = True
+        """Whether a retry goes before a first attempt: they take turns."""
         self.queued = False
 
-    def next(self) -> Delivery | None:
-        """The delivery whose turn it is, None where none may start. Half of the slots is kept for first attempts."""
+    def next(self) -> tuple[Delivery, bool] | None:
+        """The delivery whose turn it is, and whether it is a retry; None where none may start.
+
+        Half of the slots is kept for first attempts.
+        """
+        if self.retry_next or not self.turns:
+            found = self._next_retry() or self._next_first()
+        else:
+            found = self._next_first() or self._next_retry()
+        if found is not None:
+            self.in_flight += 1
+            self.retry_next = not found[1]
+        return found
+
+    def _next_retry(self) -> tuple[Delivery, bool] | None:
         while self.retries and self.retries_in_flight < max(1, self.limit // 2):
             delivery = self.retries.popleft()
             if not delivery.partition.draining:
                 self.retries_in_flight += 1
-                self.in_flight += 1
-                return delivery
+                return delivery, True
+        return None
+
+    def _next_first(self) -> tuple[Delivery, bool] | None:
         while self.turns:
             room = self.turns.popleft()
             delivery = room.waiting.popleft()
-            self.waiting -= 1
-            if not delivery.partition.draining:
-                room.in_flight += 1
-                self.in_flight += 1
-            elif delivery.persist_first:
-                room.persisting -= 1
+            draining = delivery.partition.draining
+            room.in_flight += not draining
             self._take_turn(room)
-            if not delivery.partition.draining:
-                return delivery
+            if not draining:
+                return delivery, False
         return None
 
     def add(self, delivery: Delivery) -> None:
@@ -81,19 +92,9 @@ class Endpoint:
         room = self.rooms.get(delivery.room)
         if room is None:
             room = self.rooms[delivery.room] = Room(delivery.room)
-        # One that waits for the lane must not be overtaken by one that does not.
-        if room.persisting:
-            delivery.persist_first = True
-        if delivery.persist_first:
-            room.persisting += 1
         room.waiting.append(delivery)
-        self.waiting += 1
         if len(room.waiting) == 1:
             self._take_turn(room)
-
-    def persisted(self, delivery: Delivery) -> None:
-        """A first attempt that had to be persisted before it is sent has been."""
-        self.rooms[delivery.room].persisting -= 1
 
     def release(self, delivery: Delivery, *, retry: bool) -> None:
         """An attempt has ended."""
@@ -108,20 +109,16 @@ class Endpoint:
         elif not room.in_flight and not room.waiting:
             del self.rooms[delivery.room]
 
-    def drain(self) -> tuple[list[Delivery], list[Delivery]]:
-        """Take out everything that waits: first attempts, the order in rooms kept, and retries."""
-        first_attempts: list[Delivery] = []
+    def drain(self, first_attempts: list[Delivery], retries: list[Delivery]) -> None:
+        """Hand over everything that waits: first attempts, each room's in order, and retries."""
         for room in list(self.rooms.values()):
             first_attempts += room.waiting
-            room.persisting -= sum(delivery.persist_first for delivery in room.waiting)
             room.waiting.clear()
             if not room.in_flight:
                 del self.rooms[room.name]
-        retries = [*self.retries]
+        retries += self.retries
         self.retries.clear()
         self.turns.clear()
-        self.waiting = 0
-        return first_attempts, retries
 
     @property
     def idle(self) -> bool:
@@ -189,15 +186,15 @@ class Scheduler:
             if endpoint.in_flight >= self._allowance(endpoint):
                 # An attempt of its own will bring it back.
                 continue
-            retries = endpoint.retries_in_flight
-            delivery = endpoint.next()
-            if delivery is None:
+            found = endpoint.next()
+            if found is None:
                 if endpoint.idle:
                     self._endpoints.pop(endpoint.key, None)
                 continue
             self._in_flight += 1
-            self._start(delivery, endpoint, endpoint.retries_in_flight > retries)
             self._queue(endpoint)
+            delivery, retry = found
+            self._start(delivery, endpoint, retry)
 
     def _allowance(self, endpoint: Endpoint) -> int:
         free = int((self._limit - self._in_flight) * _SHARE_OF_FREE)

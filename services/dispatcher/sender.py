@@ -16,6 +16,7 @@ from yarl import URL
 
 from schemas.deliveries import MAX_STORED_RESPONSE
 from services.dispatcher.addresses import AddressGuard, BlockedAddress
+from services.dispatcher.resolver import ThreadResolver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,7 @@ class HttpSender:
                 keepalive_timeout=_KEEP_ALIVE_S,
                 ttl_dns_cache=_DNS_CACHE_S,
                 socket_factory=self._guard.open_socket,
+                resolver=ThreadResolver(),
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             cookie_jar=aiohttp.DummyCookieJar(),

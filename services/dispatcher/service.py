@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import resource
 import secrets
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -15,9 +14,11 @@ from aiokafka.errors import KafkaError
 
 from schemas.topics import RETRIES
 from services.dispatcher.addresses import AddressGuard
+from services.dispatcher.closing import close_soon
 from services.dispatcher.consumer import EventConsumer
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.journal import Journal
+from services.dispatcher.overflow import LaneReader
 from services.dispatcher.sender import HttpSender
 from services.runtime.applications import ApplicationTable
 from services.runtime.clock import now_ms
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 _PAUSE_S = 1.0
 _SWEEP_S = 0.25
-_RESOLVER_THREADS = 64
-"""Names are looked up in threads; one slow name server must not make the others wait."""
+_LOAD_S = 0.1
 
 
 class DispatcherService:
@@ -71,10 +71,12 @@ class DispatcherService:
                 HttpSender(timeout_s=self._settings.callback_timeout_s, guard=self._guard)
             )
             journal = await stack.enter_async_context(Journal(self._settings))
+            lane_reader = await stack.enter_async_context(LaneReader(self._settings))
             self._dispatcher = dispatcher = Dispatcher(
                 self._settings,
                 applications=self.applications,
                 journal=journal,
+                lane_reader=lane_reader,
                 sender=sender,
                 clock=now_ms,
                 on_progress=lambda: consumer.progress(),
@@ -88,6 +90,8 @@ class DispatcherService:
                 clock=now_ms,
                 on_adopt=dispatcher.adopt,
                 on_records=dispatcher.take,
+                on_release=dispatcher.release,
+                on_failure=fail,
             )
             await stack.enter_async_context(consumer)
             self._consumer = consumer
@@ -95,6 +99,7 @@ class DispatcherService:
                 asyncio.create_task(consumer.consume(), name="consume"),
                 asyncio.create_task(consumer.commit(), name="commit"),
                 asyncio.create_task(_sweep(dispatcher, consumer), name="sweep"),
+                asyncio.create_task(_load(dispatcher, consumer), name="load"),
             ]
             for task in tasks:
                 stack.callback(task.cancel)
@@ -123,7 +128,6 @@ class DispatcherService:
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """Deliver callbacks until `stopping` is set."""
     _allow_many_connections()
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_RESOLVER_THREADS, "resolver"))
     service = DispatcherService(settings)
     app = web.Application()
     add_health_routes(app, service.readiness)
@@ -140,8 +144,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        await service.applications.stop()
-        await runner.cleanup()
+        await close_soon(service.applications.stop(), runner.cleanup())
 
 
 async def _serve(service: DispatcherService, settings: Settings) -> None:
@@ -164,16 +167,21 @@ async def _sweep(dispatcher: Dispatcher, consumer: EventConsumer) -> None:
         dispatcher.sweep(consumer.partitions)
 
 
+async def _load(dispatcher: Dispatcher, consumer: EventConsumer) -> None:
+    while True:
+        await asyncio.sleep(_LOAD_S)
+        await dispatcher.load(consumer.partitions)
+
+
 def _instance_name(settings: Settings) -> str:
     """A name that stays over restarts, so that one that comes back after a crash gets its partitions at once."""
     path = settings.data / f"dispatcher-{settings.dispatcher_port}.instance"
-    try:
-        return path.read_text("ascii").strip()
-    except FileNotFoundError:
+    name = path.read_text("ascii").strip() if path.exists() else ""
+    if not name:
         path.parent.mkdir(parents=True, exist_ok=True)
         name = f"dispatcher-{secrets.token_hex(8)}"
         path.write_text(name + "\n", "ascii")
-        return name
+    return name
 
 
 def _allow_many_connections() -> None:

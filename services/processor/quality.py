@@ -187,10 +187,14 @@ class EpisodeMemory:
             first = max(begun, self._done.get(episode, 0))
             buckets = range(first - first % BUCKET_MS, end, BUCKET_MS)
             facts.touched[app, room_id, room_id_type].update(buckets)
-            rows += [
-                (app, room_id, room_id_type, user, session, peer, stream, shard, begun, bucket // 1000, length)
-                for bucket in buckets
-            ]
+            limit = STUTTER_LIMIT_MS[stream]
+            for bucket in buckets:
+                # No more than the bucket can know of, so that the row does not depend on when it was written last;
+                # no less than the limit, so that what was over it still is.
+                known = min(length, max(limit, bucket + BUCKET_MS - begun))
+                rows.append(
+                    (app, room_id, room_id_type, user, session, peer, stream, shard, begun, bucket // 1000, known)
+                )
         return rows
 
     def remember(self, facts: QualityFacts) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from schemas.reports import AcceptedReport, Client, ClientEvent, LocalStream, RemoteStream, Sample
 from services.processor.quality import EpisodeMemory, QualityFacts
 from services.processor.tables import CLIENTS, SCHEMAS, to_arrow
@@ -115,7 +117,7 @@ def test_of_one_episode_the_longest_length_counts_and_each_bucket_has_a_row() ->
     memory = EpisodeMemory()
     facts = facts_of(report(stuttering(T + 8000, (T + 9600, 400)), stuttering(T + 10_000, (T + 9600, 700))))
     rows = to_arrow("stutters", memory.rows(facts)).to_pylist()
-    assert [(row["BucketTime"].timestamp() * 1000 - T, row["EpisodeMs"]) for row in rows] == [(0, 700), (10_000, 700)]
+    assert [(row["BucketTime"].timestamp() * 1000 - T, row["EpisodeMs"]) for row in rows] == [(0, 600), (10_000, 700)]
     assert facts.touched[1, "7", 0] == {T, T + 10_000, T + 20_000}
     # One that ends with a bucket does not touch the next one.
     facts = facts_of(report(stuttering(T + 8000, (T + 9000, 1000))))
@@ -130,6 +132,27 @@ def test_a_long_freeze_has_rows_by_its_length_not_by_its_square() -> None:
         rows += len(memory.rows(facts))
         memory.remember(facts)
     assert rows < 2 * 1800
+
+
+@pytest.mark.parametrize("begun", [T, T + 9_500, T + 9_999])
+@pytest.mark.parametrize("cut", [1, 3, 100])
+def test_however_records_are_cut_and_memories_lost_the_rows_are_the_same(begun: int, cut: int) -> None:
+    lengths = [300, 500, 550, 650, 2_600, 9_999, 21_000, 33_000]
+
+    def rows_left(at_once: int, forget_every: int) -> dict[Any, int]:
+        left: dict[Any, int] = {}
+        memory = EpisodeMemory()
+        for turn, start in enumerate(range(0, len(lengths), at_once)):
+            if turn % forget_every == 0:
+                memory = EpisodeMemory()
+            told = [stuttering(begun, (begun, length)) for length in lengths[start : start + at_once]]
+            facts = facts_of(report(*told))
+            for *key, length in memory.rows(facts):
+                left[tuple(key)] = max(left.get(tuple(key), 0), length)
+            memory.remember(facts)
+        return left
+
+    assert rows_left(1, forget_every=cut) == rows_left(len(lengths), forget_every=1) == rows_left(cut, forget_every=100)
 
 
 def test_a_short_episode_is_not_taken_for_settled() -> None:

@@ -1,0 +1,161 @@
+"""One attempt to deliver a callback, and what follows from its outcome."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from schemas.keys import event_key
+from schemas.topics import DEAD_LETTERS, DELIVERIES
+from services.dispatcher import metrics
+from services.dispatcher.journal import Entry
+from services.dispatcher.schedule import Schedule, VendorSchedule
+from services.dispatcher.sender import Answer
+from services.dispatcher.signing import request_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from schemas.deliveries import DeliveryAttempt, Outcome
+    from services.dispatcher.delivery import Delivery
+    from services.dispatcher.journal import Journal
+    from services.dispatcher.lane import RetryLane
+    from services.dispatcher.scheduler import Endpoint
+    from services.dispatcher.sender import HttpSender
+    from services.runtime.applications import ApplicationTable
+    from services.runtime.clock import Clock
+    from services.runtime.settings import Settings
+
+    class Landed(Protocol):
+        """Told that an attempt has ended, so that its slot is free."""
+
+        def __call__(self, delivery: Delivery, endpoint: Endpoint, *, retry: bool) -> None: ...
+
+
+_LATE_MS = 1_000
+"""An attempt that Kafka's absence delays by more than this is excused."""
+
+
+class Courier:
+    """Sends, writes down every attempt, and decides between done, another time and given up."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        applications: ApplicationTable,
+        journal: Journal,
+        lane: RetryLane,
+        sender: HttpSender,
+        clock: Clock,
+        on_landed: Landed,
+        on_wait: Callable[[Delivery], None],
+        on_done: Callable[[Delivery], None],
+    ) -> None:
+        """`on_wait` is called with a callback that waits for its next attempt, `on_done` with one that is forgotten."""
+        self._applications = applications
+        self._journal = journal
+        self._lane = lane
+        self._sender = sender
+        self._clock = clock
+        self._on_landed = on_landed
+        self._on_wait = on_wait
+        self._on_done = on_done
+        self._schedule: Schedule = VendorSchedule(
+            interval_ms=round(settings.callback_retry_interval_s * 1000),
+            window_ms=round(settings.callback_retry_window_s * 1000),
+        )
+
+    async def attempt(self, delivery: Delivery, endpoint: Endpoint, *, retry: bool) -> None:
+        """Make an attempt that has its turn."""
+        try:
+            if not retry:
+                await self._persist_stale(delivery, endpoint)
+            started_ms = self._clock()
+            callback_ts = delivery.callback_ts_at(started_ms)
+            answer = await self._post(delivery, callback_ts, started_ms)
+        finally:
+            self._on_landed(delivery, endpoint, retry=retry)
+        if answer is None:
+            await self.give_up(delivery, "parked", "the time for attempts ended before this one had its turn")
+            return
+        delivery.attempts += 1
+        delivery.owed = False
+        if delivery.attempts == 1:
+            delivery.first_attempt_ms = started_ms
+        await self._settle(delivery, answer, callback_ts, started_ms)
+
+    async def _persist_stale(self, delivery: Delivery, endpoint: Endpoint) -> None:
+        """Let the lane have a callback whose bytes cannot be told from its event, before they are sent.
+
+        The lane has them in the order of the events, and so they come out of it.
+        """
+        room = endpoint.rooms[delivery.room]
+        if delivery.refresh(self._clock()) or room.persisting:
+            room.persisting += 1
+            try:
+                await self._lane.hold(delivery)
+            finally:
+                room.persisting -= 1
+
+    async def _post(self, delivery: Delivery, callback_ts: int, now_ms: int) -> Answer | None:
+        """Send; None where it is too late for it."""
+        if delivery.attempts and not delivery.owed and self._schedule.over(delivery.window_start_ms, now_ms):
+            return None
+        application = self._applications.get(delivery.event.sdk_app_id)
+        if application is None:
+            return Answer(error_class="no-url", error="the application does not exist any more")
+        body = delivery.body_at(callback_ts)
+        return await self._sender.post(delivery.url, body, request_headers(application, body))
+
+    async def _settle(self, delivery: Delivery, answer: Answer, callback_ts: int, started_ms: int) -> None:
+        """Write down an attempt and what follows from it."""
+        now_ms = self._clock()
+        due_ms: int | None = None
+        outcome: Outcome = "delivered"
+        if not answer.succeeded:
+            due_ms = self._schedule.next_attempt(delivery.attempts, delivery.window_start_ms, now_ms)
+            outcome = "failed" if due_ms is not None else "given-up"
+        metrics.ATTEMPTS.labels(outcome, answer.error_class).inc()
+        metrics.ATTEMPT_SECONDS.observe(answer.duration_ms / 1000)
+        row = _row(delivery.attempt(delivery.attempts, callback_ts, started_ms, answer, outcome))
+        if delivery.partition.closed:
+            # Whoever has the partition now decides about the callback; that a request was made stays true.
+            await self._journal.write(row)
+        elif due_ms is not None:
+            delivery.due_ms = due_ms
+            await self._lane.hold(delivery, row)
+            if self._clock() - due_ms > _LATE_MS:
+                delivery.excuse(self._clock())
+            if not delivery.partition.closed:
+                self._on_wait(delivery)
+        elif outcome == "given-up":
+            await self._finish(delivery, row, _dead_letter(delivery, now_ms, answer.error_class))
+        else:
+            metrics.DELIVERED_SECONDS.observe(max(0, now_ms - delivery.accepted_ms) / 1000)
+            await self._finish(delivery, row)
+
+    async def give_up(self, delivery: Delivery, error_class: str, error: str) -> None:
+        """End a callback whose next attempt is not made."""
+        now_ms = self._clock()
+        metrics.ATTEMPTS.labels("given-up", error_class).inc()
+        answer = Answer(error_class=error_class, error=error)
+        attempt = delivery.attempt(delivery.attempts + 1, delivery.callback_ts_at(now_ms), now_ms, answer, "given-up")
+        await self._finish(delivery, _row(attempt), _dead_letter(delivery, now_ms, error_class))
+
+    async def _finish(self, delivery: Delivery, *entries: Entry) -> None:
+        await self._journal.write(*entries)
+        await self._lane.finish(delivery)
+        self._on_done(delivery)
+
+
+def _row(attempt: DeliveryAttempt) -> Entry:
+    return Entry(DELIVERIES.name, attempt.delivery_id.encode(), msgspec.json.encode(attempt))
+
+
+def _dead_letter(delivery: Delivery, now_ms: int, reason: str) -> Entry:
+    event = delivery.event
+    key = event_key(event.sdk_app_id, event.room_id, event.task_id)
+    return Entry(DEAD_LETTERS.name, key, msgspec.json.encode(delivery.to_dead_letter(now_ms, reason)))
