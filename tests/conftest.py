@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from services.runtime.clickhouse import migrate
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from services.runtime.settings import Settings
+
+# The same examples every time, and a busy machine is no reason to fail.
+hypothesis.settings.register_profile(
+    "roompulse",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("roompulse")
 
 
 @pytest.fixture(scope="module")
