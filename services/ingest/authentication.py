@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from schemas.callbacks import sign_matches
 from services.ingest.decoding import MAX_AGE_MS
@@ -13,16 +13,26 @@ if TYPE_CHECKING:
     from schemas.applications import Application
     from schemas.words import RoomId
     from services.ingest.reports import PostedReport
-    from services.runtime.applications import ApplicationTable
 
 _REMEMBERED = 65_536
 _MAX_SDK_APP_ID = 4294967295
 
 
+class Applications(Protocol):
+    """What is known of the applications."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether an application that is not found does not exist."""
+
+    def get(self, sdk_app_id: int) -> Application | None:
+        """The application, None where it is unknown or deleted."""
+
+
 class Gate:
     """Checks every request. UserSigs that were right once are remembered: each comes again every ten seconds."""
 
-    def __init__(self, applications: ApplicationTable) -> None:
+    def __init__(self, applications: Applications) -> None:
         self._applications = applications
         self._known: dict[str, tuple[int, str, str, int]] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from zlib import crc32
 
 from schemas.keys import report_key
@@ -13,11 +13,23 @@ from services.ingest.items import Record
 from services.ingest.refusals import Refusal, unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from schemas.reports import AcceptedReport
-    from services.ingest.outlet import Budget, Outlet
+    from services.ingest.outlet import Budget
     from services.runtime.settings import Settings
 
 _HEAD, _TAIL = b'{"Reports":[', b"]}"
+
+
+class Sink(Protocol):
+    """Where full batches go."""
+
+    quality_partitions: int
+    """0 while it is not known."""
+
+    def send(self, records: Sequence[Record]) -> asyncio.Task[None]:
+        """A task that ends when the records are safe. Raises `Refusal` where nothing can be sent."""
 
 
 class _Batch:
@@ -33,7 +45,7 @@ class _Batch:
 class Batcher:
     """Puts encoded reports into records. Who adds a report waits until Kafka has its record."""
 
-    def __init__(self, settings: Settings, outlet: Outlet, budget: Budget) -> None:
+    def __init__(self, settings: Settings, outlet: Sink, budget: Budget) -> None:
         self._linger_s = settings.ingest_linger_ms / 1000
         self._max_reports = settings.ingest_batch_reports
         self._max_bytes = settings.ingest_batch_bytes
@@ -86,17 +98,17 @@ class Batcher:
             task = self._outlet.send([Record(QUALITY.name, value, partition=batch.partition)])
         except Refusal as refusal:
             self._budget.give(held)
-            _fail(batch.waiters, refusal)
+            _fail(batch.waiters, refusal.reason)
             return
         too_late = asyncio.get_running_loop().call_later(
-            self._ack_timeout_s, _fail, batch.waiters, unavailable("Kafka did not acknowledge in time")
+            self._ack_timeout_s, _fail, batch.waiters, "Kafka did not acknowledge in time"
         )
 
         def delivered(task: asyncio.Task[None]) -> None:
             too_late.cancel()
             self._budget.give(held)
             if task.cancelled() or task.exception() is not None:
-                _fail(batch.waiters, unavailable("Kafka did not take the report"))
+                _fail(batch.waiters, "Kafka did not take the report")
                 return
             for waiter in batch.waiters:
                 if not waiter.done():
@@ -105,7 +117,7 @@ class Batcher:
         task.add_done_callback(delivered)
 
 
-def _fail(waiters: list[asyncio.Future[None]], refusal: Refusal) -> None:
+def _fail(waiters: list[asyncio.Future[None]], reason: str) -> None:
     for waiter in waiters:
         if not waiter.done():
-            waiter.set_exception(Refusal(refusal.status, refusal.code, refusal.reason, retry_after_s=1))
+            waiter.set_exception(unavailable(reason))
