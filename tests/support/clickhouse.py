@@ -70,7 +70,7 @@ class ClickHouseServer:
             return self.url
         return self.url.replace("//", f"//{quote(self._user, '')}:{quote(self._password, '')}@", 1)
 
-    def launch(self) -> subprocess.Popen[bytes]:
+    def launch(self, *, stderr: int | None = None) -> subprocess.Popen[bytes]:
         """Start the process without waiting for its readiness."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "services.embedded.clickhouse"],
@@ -81,6 +81,7 @@ class ClickHouseServer:
                 "ROOMPULSE_HOST": "127.0.0.1",
                 **self._environment,
             },
+            stderr=stderr,
             start_new_session=True,
         )
         return self.process

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from services.runtime.settings import Settings
 
-STOP_SECONDS = 3.0
+STOP_SECONDS = 2.5
 START_SECONDS = 120.0
 
 log = structlog.get_logger(__name__)
