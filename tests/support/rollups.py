@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tests.support.clickhouse import ClickHouseServer
 
 
@@ -30,8 +32,16 @@ class Rollups:
 
     def room(self, bucket_ms: int, room_id: str, room_id_type: int, **columns: Any) -> None:
         """A row of `room_10s`."""
-        key = {"BucketTime": _time(bucket_ms), "RoomId": room_id, "RoomIdType": room_id_type}
-        self._insert("room_10s", {**key, "OnlineUsers": 0, "AbnormalUsers": 0, **_sums(), **columns})
+        self._insert("room_10s", _room_row(bucket_ms, room_id, room_id_type, columns))
+
+    def room_window(self, last_bucket_ms: int, count: int, room_id: str, room_id_type: int, **columns: Any) -> None:
+        """The same row of `room_10s` in each of `count` buckets up to the last."""
+        times = [last_bucket_ms - number * 10_000 for number in range(count)]
+        self._insert("room_10s", *(_room_row(time, room_id, room_id_type, columns) for time in times))
+
+    def rooms(self, bucket_ms: int, room_ids: Iterable[str], **columns: Any) -> None:
+        """Rows of string rooms that differ in their ids alone."""
+        self._insert("room_10s", *(_room_row(bucket_ms, room_id, 1, columns) for room_id in room_ids))
 
     def attempt(self, delivery_id: str, attempt: int, started_ms: int, **columns: Any) -> None:
         """A row of `deliveries`."""
@@ -72,6 +82,11 @@ class Rollups:
                 row["ComputedTime"] = _time(1_700_000_000_000 + self._computed)
             lines.append(orjson.dumps({"SdkAppId": self.sdk_app_id, **row}).decode())
         self._clickhouse.query(f"INSERT INTO `{self._database}`.{table} FORMAT JSONEachRow {' '.join(lines)}")
+
+
+def _room_row(bucket_ms: int, room_id: str, room_id_type: int, columns: dict[str, Any]) -> dict[str, Any]:
+    key = {"BucketTime": _time(bucket_ms), "RoomId": room_id, "RoomIdType": room_id_type}
+    return {**key, "OnlineUsers": 0, "AbnormalUsers": 0, **_sums(), **columns}
 
 
 def _sums() -> dict[str, int]:

@@ -5,11 +5,12 @@ import { applications } from "./api";
 import { Board } from "./components/Board";
 import { Header } from "./components/Header";
 import { Notice } from "./components/Notice";
-import { useThemeOfOtherTabs } from "./theme";
+import { zoneChoice } from "./format";
+import { usePreference } from "./preference";
 import { show, useView } from "./url";
 
 export function App() {
-  useThemeOfOtherTabs();
+  usePreference(zoneChoice); // how everything below writes times
   const view = useView();
   const query = useQuery({
     queryKey: ["applications"],

@@ -2,6 +2,8 @@
 
 export const BUCKET_MS = 10_000;
 export const POINTS = 384;
+/** Characters of a search at most. */
+export const MAX_SEARCH = 64;
 
 export interface Application {
   SdkAppId: number;
@@ -48,6 +50,8 @@ export interface RoomPage {
 export interface Attempt {
   DeliveryId: string;
   Attempt: number;
+  /** Names this attempt alone. */
+  RequestId: string;
   EventId: string;
   EventGroupId: number;
   EventType: number;
@@ -108,13 +112,26 @@ export const latestAt = (app: number, at: number, signal: AbortSignal) =>
 export const pointsAt = (app: number, at: number, signal: AbortSignal) =>
   get<{ Points: Point[] }>(`/api/applications/${app}/charts?at=${at}`, signal).then((body) => body.Points);
 
-export const attemptsAt = (app: number, at: number, signal: AbortSignal) =>
-  get<{ Deliveries: Attempt[] }>(`/api/applications/${app}/deliveries?at=${at}`, signal).then(
+export interface AttemptFilter {
+  /** Empty for all. */
+  outcome: Attempt["Outcome"] | "";
+  /** A part of the room's id. */
+  search: string;
+}
+
+/** The last attempts, or with `at` those until then. */
+export const attempts = (app: number, at: number | null, filter: AttemptFilter, signal: AbortSignal) =>
+  get<{ Deliveries: Attempt[] }>(`/api/applications/${app}/deliveries?${query({ at, ...filter })}`, signal).then(
     (body) => body.Deliveries,
   );
 
-export const rooms = (app: number, at: number, page: number, signal: AbortSignal) =>
-  get<RoomPage>(`/api/applications/${app}/rooms?at=${at}&page=${page}`, signal);
+export const rooms = (app: number, at: number, page: number, search: string, signal: AbortSignal) =>
+  get<RoomPage>(`/api/applications/${app}/rooms?${query({ at, page, search })}`, signal);
+
+function query(parameters: Record<string, string | number | null>): string {
+  const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== "");
+  return new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+}
 
 export const streamUrl = (app: number, lastEventId: string) =>
   `/api/applications/${app}/stream${lastEventId ? `?lastEventId=${encodeURIComponent(lastEventId)}` : ""}`;

@@ -7,8 +7,8 @@ const SILENCE_MS = 25_000; // heartbeats come every 10 s
 const AGAIN_MS = 3_000;
 
 export interface Live {
-  /** Whether the stream is open; numbers stay on the page while it is not. */
-  connected: boolean;
+  /** Numbers stay on the page while the stream is not open. */
+  connection: "opening" | "open" | "lost";
   /** Why the console has no fresh numbers, told by the console. */
   problem: string | null;
   /** Null until the first snapshot. */
@@ -22,7 +22,7 @@ export interface LiveData {
   latest: Latest;
 }
 
-const NOTHING: Live = { connected: false, problem: null, data: null };
+const NOTHING: Live = { connection: "opening", problem: null, data: null };
 
 /** Follow an application's stream, null for none. It comes back by itself and resumes where it broke. */
 export function useLive(app: number | null): Live {
@@ -43,7 +43,7 @@ export function useLive(app: number | null): Live {
     };
     const openAgain = () => {
       close();
-      change(() => ({ connected: false }));
+      change(() => ({ connection: "lost" }));
       watchdog = window.setTimeout(open, AGAIN_MS);
     };
     const heard = () => {
@@ -53,9 +53,9 @@ export function useLive(app: number | null): Live {
     const take = (name: string, merge: (live: Live, changes: Changes) => Partial<Live>) =>
       source?.addEventListener(name, (event) => {
         heard();
-        lastEventId = event.lastEventId;
+        lastEventId = event.lastEventId || lastEventId; // only what changes numbers has an id
         const changes = JSON.parse(event.data) as Changes;
-        change((live) => ({ connected: true, ...merge(live, changes) }));
+        change((live) => ({ connection: "open", ...merge(live, changes) }));
       });
     const open = () => {
       close();
@@ -69,7 +69,14 @@ export function useLive(app: number | null): Live {
       source.addEventListener("error", openAgain);
     };
     // Browsers allow six connections to a host: pages that nobody sees must not hold them.
-    const onVisibility = () => (document.hidden ? close() : open());
+    const onVisibility = () => {
+      if (document.hidden) {
+        close();
+        change(() => ({ connection: "opening" }));
+      } else {
+        open();
+      }
+    };
 
     if (!document.hidden) open();
     document.addEventListener("visibilitychange", onVisibility);
@@ -88,7 +95,7 @@ function merged(before: LiveData | null, changes: Changes): LiveData {
   for (const point of changes.Points) points.set(point.BucketTime, point);
   const attempts = new Map<string, Attempt>();
   for (const attempt of [...(before?.attempts ?? []), ...changes.Attempts]) {
-    attempts.set(`${attempt.DeliveryId}/${attempt.Attempt}`, attempt);
+    attempts.set(attempt.RequestId, attempt);
   }
   const newest = [...attempts.values()].sort((a, b) => b.StartedTime - a.StartedTime).slice(0, SHOWN_ATTEMPTS);
   return { now: changes.Now, points, attempts: newest, latest: changes.Latest };

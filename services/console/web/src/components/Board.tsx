@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useMemo } from "react";
 
-import { type Application, type Attempt, attemptsAt, type Latest, latestAt, type Point, pointsAt } from "../api";
+import { type Application, type Attempt, attempts, type Latest, latestAt, type Point, pointsAt } from "../api";
 import { timeOfDay, zone } from "../format";
 import { dense, type Live, useLive, windowEnd } from "../live";
 import { show } from "../url";
@@ -22,7 +22,7 @@ interface Props {
 interface Shown {
   latest: Latest;
   points: Point[];
-  attempts: Attempt[];
+  newest: Attempt[];
 }
 
 /** One application: live, or paused at a point of time. */
@@ -45,9 +45,9 @@ export function Board({ application, at }: Props) {
           </p>
         </Notice>
       )}
-      {at === null && !live.connected && live.data !== null && (
+      {at === null && live.connection === "lost" && (
         <Notice kind="error" title="No connection to the console">
-          <p>The numbers below are the last ones known. Trying again …</p>
+          <p>{live.data ? "The numbers below are the last ones known. " : ""}Trying again …</p>
         </Notice>
       )}
       {at !== null && paused.error !== null && (
@@ -57,11 +57,12 @@ export function Board({ application, at }: Props) {
       )}
       {nothing && <NoData app={app} paused={at !== null} />}
       <Tiles latest={shown?.latest ?? null} />
+      <Legend />
       <Suspense fallback={<p className="loading">Loading charts …</p>}>
         <Charts points={shown?.points ?? null} onPause={(time) => show({ app, at: time })} />
       </Suspense>
       <Rooms key={at} app={app} latest={shown?.latest ?? null} />
-      <Callbacks attempts={shown?.attempts ?? null} />
+      <Callbacks app={app} at={at} newest={shown?.newest ?? null} />
     </>
   );
 }
@@ -75,8 +76,8 @@ interface BarProps {
 
 function Bar({ app, live, at, latest }: BarProps) {
   const pauseAt = latest?.BucketTime ?? (live.data ? windowEnd(live.data.now) : null);
-  const state = at !== null ? "paused" : live.connected ? (live.problem ? "waiting" : "live") : "connecting";
-  const words = { live: "Live", paused: "Paused", waiting: "Waiting for data", connecting: "Connecting …" };
+  const state = at !== null ? "paused" : live.connection !== "open" ? live.connection : live.problem ? "waiting" : "live";
+  const words = { live: "Live", paused: "Paused", waiting: "Waiting for data", opening: "Connecting …", lost: "No connection" };
   return (
     <div className="bar">
       <h2>Latest data</h2>
@@ -118,6 +119,23 @@ function Bar({ app, live, at, latest }: BarProps) {
   );
 }
 
+function Legend() {
+  return (
+    <div className="bar">
+      <h2>The last 64 minutes</h2>
+      <ul className="legend">
+        <li>
+          <span className="stroke" aria-hidden="true" /> a point for 10 seconds
+        </li>
+        <li>
+          <span className="stroke dotted" aria-hidden="true" /> provisional: reports are still coming in
+        </li>
+        <li>gap: unknown</li>
+      </ul>
+    </div>
+  );
+}
+
 function NoData({ app, paused }: { app: number; paused: boolean }) {
   if (paused) {
     return (
@@ -141,7 +159,7 @@ function useFollowing(live: Live): Shown | null {
   const { data } = live;
   const last = data && windowEnd(data.now);
   const points = useMemo(() => (data && last !== null ? dense(data.points, last) : null), [data?.points, last]);
-  return data && points && { latest: data.latest, attempts: data.attempts, points };
+  return data && points && { latest: data.latest, newest: data.attempts, points };
 }
 
 function usePaused(app: number, at: number | null): { shown: Shown | null; error: string | null } {
@@ -151,12 +169,12 @@ function usePaused(app: number, at: number | null): { shown: Shown | null; error
     // Late data may still change a bucket of the past.
     staleTime: 30_000,
     queryFn: async ({ signal }): Promise<Shown> => {
-      const [latest, points, attempts] = await Promise.all([
+      const [latest, points, newest] = await Promise.all([
         latestAt(app, at ?? 0, signal),
         pointsAt(app, at ?? 0, signal),
-        attemptsAt(app, at ?? 0, signal),
+        attempts(app, at, { outcome: "", search: "" }, signal),
       ]);
-      return { latest, points, attempts };
+      return { latest, points, newest };
     },
     refetchInterval: (query) => (query.state.status === "error" ? 3_000 : false),
   });

@@ -1,26 +1,92 @@
-import type { Attempt } from "../api";
-import { duration, moment } from "../format";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+
+import { type Attempt, type AttemptFilter, attempts } from "../api";
 import { eventName } from "../events";
-import { Table } from "./Table";
+import { useSettled } from "../filter";
+import { duration, moment, visible } from "../format";
+import { RoomIdent } from "./Ident";
+import { Search } from "./Search";
+import { type Column, Table } from "./Table";
+
+const COLUMNS: Column[] = [
+  { title: "Time" },
+  { title: "Event" },
+  { title: "Room" },
+  { title: "URL" },
+  { title: "Outcome" },
+  { title: "Status", number: true },
+  { title: "Attempt", number: true },
+  { title: "Duration", number: true },
+];
+
+interface Props {
+  app: number;
+  /** The bucket that the page is paused at, null for live. */
+  at: number | null;
+  /** The newest ones, whatever their outcome; null while they are on their way. */
+  newest: Attempt[] | null;
+}
 
 /** The last attempts to deliver callbacks, one row an attempt, the newest first. */
-export function Callbacks({ attempts }: { attempts: Attempt[] | null }) {
+export function Callbacks({ app, at, newest }: Props) {
+  const [outcome, setOutcome] = useState<AttemptFilter["outcome"]>("");
+  const [typed, setTyped] = useState("");
+  const search = useSettled(typed.trim());
+  const filtering = outcome !== "" || search !== "";
+  const query = useQuery({
+    // What matches may have changed when there is a newer attempt at all.
+    queryKey: ["attempts", app, at, outcome, search, newest?.[0]?.RequestId],
+    enabled: filtering,
+    queryFn: ({ signal }) => attempts(app, at, { outcome, search }, signal),
+    placeholderData: keepPreviousData,
+    gcTime: 10_000,
+  });
+  const shown = filtering ? (query.data ?? null) : newest;
+
   return (
     <Table
       title="Last callbacks"
       id="callbacks"
-      remark={attempts?.length ? `the newest ${attempts.length}, one row for each attempt` : ""}
-      columns={["Time", "Event", "Room", "URL", "#Attempt", "#Status", "Outcome", "#Duration"]}
+      remark={shown?.length ? `the newest ${shown.length}, one row for each attempt` : ""}
+      columns={COLUMNS}
+      error={filtering && query.isError ? query.error.message : null}
       empty={
-        attempts === null
-          ? "Loading …"
-          : "No callback has been sent. Set where they go with: roompulse app set-callback SDKAPPID --room-url URL"
+        shown === null ? "Loading …" : filtering ? "No callback of these 14 days is like this." : <NoneSent app={app} at={at} />
+      }
+      tools={
+        <>
+          <Search label="Find room ID" value={typed} testId="callback-search" onChange={setTyped} />
+          <select
+            aria-label="Outcome"
+            value={outcome}
+            data-testid="callback-outcome"
+            onChange={(event) => setOutcome(event.target.value as AttemptFilter["outcome"])}
+          >
+            <option value="">all outcomes</option>
+            <option value="delivered">delivered</option>
+            <option value="failed">failed, tried again</option>
+            <option value="given-up">given up</option>
+          </select>
+        </>
       }
     >
-      {(attempts ?? []).map((attempt) => (
-        <Row key={`${attempt.DeliveryId}/${attempt.Attempt}`} attempt={attempt} />
+      {(shown ?? []).map((attempt) => (
+        <Row key={attempt.RequestId} attempt={attempt} />
       ))}
     </Table>
+  );
+}
+
+function NoneSent({ app, at }: { app: number; at: number | null }) {
+  if (at !== null) return "No callback was sent in the 14 days before.";
+  return (
+    <>
+      No callback has been sent in the last 14 days. To set where they go:
+      <pre>
+        roompulse app set-callback {app} --key KEY --room-url URL
+      </pre>
+    </>
   );
 }
 
@@ -32,40 +98,42 @@ const OUTCOMES: Record<Attempt["Outcome"], { shape: string; word: string; severi
 
 function Row({ attempt }: { attempt: Attempt }) {
   const outcome = OUTCOMES[attempt.Outcome];
-  const why = [attempt.ErrorClass, attempt.Error].filter(Boolean).join(": ");
+  const why = visible([attempt.ErrorClass, attempt.Error].filter(Boolean).join(": "));
+  const url = visible(attempt.Url);
   return (
     <tr>
-      <td className="time">{moment(attempt.StartedTime)}</td>
-      <th scope="row">
-        {attempt.EventType} <span className="event">{eventName(attempt.EventType)}</span>
+      <td className="time">
+        <time dateTime={new Date(attempt.StartedTime).toISOString()}>{moment(attempt.StartedTime)}</time>
+      </td>
+      <th scope="row" className="event">
+        {attempt.EventType} <span className="kind">{eventName(attempt.EventType)}</span>
       </th>
-      <td>
+      <td className="room">
         {attempt.RoomId === "" ? (
-          <span className="kind">none</span>
+          <span className="kind">{attempt.TaskId ? `task ${visible(attempt.TaskId)}` : "none"}</span>
         ) : (
-          <>
-            <span className="ident">{attempt.RoomId}</span>{" "}
-            {attempt.RoomIdType === 1 && <span className="kind">string</span>}
-          </>
+          <RoomIdent id={attempt.RoomId} type={attempt.RoomIdType} />
         )}
       </td>
-      <td className="url" title={attempt.Url}>
-        {attempt.Url}
+      <td className="url wide" title={url}>
+        {url}
       </td>
-      <td className="number">{attempt.Attempt}</td>
-      <td className="number">{attempt.Status === 0 ? <span className="kind">no answer</span> : attempt.Status}</td>
-      <td className={`rate ${outcome.severity}`}>
-        <span className="shape" aria-hidden="true">
-          {outcome.shape}
-        </span>{" "}
-        {outcome.word}
+      <td className="outcome">
+        <span className={`pill ${outcome.severity}`}>
+          <span className="shape" aria-hidden="true">
+            {outcome.shape}
+          </span>{" "}
+          {outcome.word}
+        </span>
         {why && (
-          <span className="why" title={attempt.Response}>
+          <span className="why" title={attempt.Response ? `${why}\n\n${visible(attempt.Response)}` : why}>
             {why}
           </span>
         )}
       </td>
-      <td className="number">{duration(attempt.DurationMs)}</td>
+      <td className="number status">{attempt.Status === 0 ? <span className="kind">no answer</span> : attempt.Status}</td>
+      <td className="number attempt">{attempt.Attempt}</td>
+      <td className="number duration">{duration(attempt.DurationMs)}</td>
     </tr>
   );
 }

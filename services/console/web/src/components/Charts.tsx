@@ -1,28 +1,17 @@
 import type { Point } from "../api";
-import { count, rate } from "../format";
+import { count, rate, shortCount } from "../format";
 import { LIMITS } from "../severity";
 import { Chart, type Measure } from "./Chart";
 
+const COUNT = { write: count, writeShort: shortCount } as const;
+const RATE = { write: rate, writeShort: (value: number) => `${value} %` } as const;
+
 const MEASURES: Measure[] = [
-  { field: "OnlineUsers", title: "Online users", id: "online-users", write: count, colour: "--blue" },
-  { field: "OnlineRooms", title: "Online rooms", id: "online-rooms", write: count, colour: "--violet" },
-  {
-    field: "VideoStutterRate",
-    title: "Video stutter rate",
-    id: "video-stutter",
-    write: rate,
-    colour: "--teal",
-    limits: LIMITS.video,
-  },
-  {
-    field: "AudioStutterRate",
-    title: "Audio stutter rate",
-    id: "audio-stutter",
-    write: rate,
-    colour: "--orange",
-    limits: LIMITS.audio,
-  },
-  { field: "AbnormalUsers", title: "Abnormal users", id: "abnormal-users", write: count, colour: "--pink" },
+  { ...COUNT, field: "OnlineUsers", title: "Online users", id: "online-users", colour: "--blue" },
+  { ...COUNT, field: "OnlineRooms", title: "Online rooms", id: "online-rooms", colour: "--violet" },
+  { ...RATE, field: "VideoStutterRate", title: "Video stutter rate", id: "video-stutter", colour: "--low", limits: LIMITS.video },
+  { ...RATE, field: "AudioStutterRate", title: "Audio stutter rate", id: "audio-stutter", colour: "--low", limits: LIMITS.audio },
+  { ...COUNT, field: "AbnormalUsers", title: "Abnormal users", id: "abnormal-users", colour: "--pink" },
 ];
 
 interface Props {

@@ -1,5 +1,7 @@
 import type { Application } from "../api";
-import { type Choice, useThemeChoice } from "../theme";
+import { zoneChoice } from "../format";
+import { type Preference, usePreference } from "../preference";
+import { themeChoice } from "../theme";
 import { show } from "../url";
 
 interface Props {
@@ -8,7 +10,6 @@ interface Props {
 }
 
 export function Header({ applications, chosen }: Props) {
-  const [theme, setTheme] = useThemeChoice();
   const known = applications.some((application) => application.SdkAppId === chosen);
   return (
     <header>
@@ -18,7 +19,7 @@ export function Header({ applications, chosen }: Props) {
       <h1>
         <img src="/favicon.svg" alt="" width="26" height="26" /> Roompulse
       </h1>
-      <label className="field">
+      <label className="field application">
         <span>Application</span>
         <select
           data-testid="application"
@@ -35,14 +36,36 @@ export function Header({ applications, chosen }: Props) {
           ))}
         </select>
       </label>
-      <label className="field theme">
-        <span>Theme</span>
-        <select data-testid="theme" value={theme} onChange={(event) => setTheme(event.target.value as Choice)}>
-          <option value="auto">as the system</option>
-          <option value="light">light</option>
-          <option value="dark">dark</option>
-        </select>
-      </label>
+      <div className="preferences">
+        <Choice label="Time" preference={zoneChoice} words={{ local: "local", utc: "UTC" }} />
+        <Choice label="Theme" preference={themeChoice} words={{ auto: "system", light: "light", dark: "dark" }} />
+      </div>
     </header>
+  );
+}
+
+interface ChoiceProps<T extends string> {
+  label: string;
+  preference: Preference<T>;
+  words: Record<T, string>;
+}
+
+function Choice<T extends string>({ label, preference, words }: ChoiceProps<T>) {
+  const value = usePreference(preference);
+  return (
+    <label className="field">
+      <span>{label}</span>
+      <select
+        data-testid={label.toLowerCase()}
+        value={value}
+        onChange={(event) => preference.choose(event.target.value as T)}
+      >
+        {Object.entries<string>(words).map(([choice, word]) => (
+          <option key={choice} value={choice}>
+            {word}
+          </option>
+        ))}
+      </select>
+    </label>
   );
 }

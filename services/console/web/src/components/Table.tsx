@@ -4,23 +4,30 @@ interface Props {
   title: string;
   id: string;
   remark: string;
-  /** Headings; those of numbers begin with "#". */
-  columns: string[];
+  columns: Column[];
   /** Shown in the place of rows where there are none. */
-  empty: string;
+  empty: ReactNode;
   error?: string | null;
+  /** What narrows the rows down. */
+  tools?: ReactNode;
   children: ReactNode;
   footer?: ReactNode;
 }
 
-/** A titled table that scrolls sideways by itself where the page is narrow, by keyboard too. */
-export function Table({ title, id, remark, columns, empty, error = null, children, footer }: Props) {
+export interface Column {
+  title: string;
+  number?: boolean;
+}
+
+/** A titled table that scrolls by itself where it is larger than its place, by keyboard too. */
+export function Table({ title, id, remark, columns, empty, error = null, tools, children, footer }: Props) {
   const none = Children.count(children) === 0;
   return (
-    <section className="panel" aria-labelledby={`${id}-title`} data-testid={id}>
+    <section className={`panel ${id}`} aria-labelledby={`${id}-title`} data-testid={id}>
       <div className="heading">
         <h2 id={`${id}-title`}>{title}</h2>
         <p className="remark">{remark}</p>
+        <div className="tools">{tools}</div>
       </div>
       {error !== null && (
         <p className="failure" role="alert">
@@ -31,9 +38,9 @@ export function Table({ title, id, remark, columns, empty, error = null, childre
         <table>
           <thead>
             <tr>
-              {columns.map((column) => (
-                <th key={column} scope="col" className={column.startsWith("#") ? "number" : ""}>
-                  {column.replace(/^#/, "")}
+              {columns.map(({ title, number }) => (
+                <th key={title} scope="col" className={number ? "number" : ""}>
+                  {title}
                 </th>
               ))}
             </tr>

@@ -4,21 +4,20 @@ import { type Medium, SHAPE, severityOf, WORD } from "../severity";
 
 /** The newest numbers of an application; null while they are on their way. */
 export function Tiles({ latest }: { latest: Latest | null }) {
-  const users = latest?.OnlineUsers ?? null;
-  const abnormal = latest?.AbnormalUsers ?? null;
+  const loading = latest === null;
   return (
-    <section className="tiles" aria-label="Latest data" aria-busy={latest === null} data-testid="tiles">
-      <Tile name="Online users" id="online-users" loading={latest === null} value={count(users)}>
-        in rooms; once for each room
+    <section className="tiles" aria-label="Latest data" aria-busy={loading} data-testid="tiles">
+      <Tile name="Online users" id="online-users" loading={loading} value={count(latest?.OnlineUsers ?? null)}>
+        in rooms, once for each room
       </Tile>
-      <Tile name="Abnormal users" id="abnormal-users" loading={latest === null} value={count(abnormal)}>
-        met no audio, a bad frame rate or a busy CPU
+      <Tile name="Abnormal users" id="abnormal-users" loading={loading} value={count(latest?.AbnormalUsers ?? null)}>
+        no audio, bad frame rate or busy CPU
       </Tile>
-      <Tile name="Online rooms" id="online-rooms" loading={latest === null} value={count(latest?.OnlineRooms ?? null)}>
+      <Tile name="Online rooms" id="online-rooms" loading={loading} value={count(latest?.OnlineRooms ?? null)}>
         with users in them
       </Tile>
-      <RateTile name="Video stutter" medium="video" latest={latest} value={latest?.VideoStutterRate ?? null} />
-      <RateTile name="Audio stutter" medium="audio" latest={latest} value={latest?.AudioStutterRate ?? null} />
+      <RateTile name="Video stutter rate" medium="video" latest={latest} value={latest?.VideoStutterRate ?? null} />
+      <RateTile name="Audio stutter rate" medium="audio" latest={latest} value={latest?.AudioStutterRate ?? null} />
     </section>
   );
 }
@@ -41,10 +40,15 @@ function Tile({ name, id, value, loading, severity = "", children }: TileProps) 
           <span className="hidden">loading</span>
         </p>
       ) : (
-        <p className="value">
-          <span data-testid="value" aria-label={value === UNKNOWN ? "unknown" : undefined}>
-            {value}
-          </span>
+        <p className="value" data-testid="value">
+          {value === UNKNOWN ? (
+            <>
+              <span aria-hidden="true">{UNKNOWN}</span>
+              <span className="hidden">unknown</span>
+            </>
+          ) : (
+            value
+          )}
         </p>
       )}
       <p className="remark">{children}</p>
@@ -61,7 +65,6 @@ interface RateTileProps {
 
 function RateTile({ name, medium, latest, value }: RateTileProps) {
   const severity = severityOf(medium, value);
-  const played = medium === "video" ? "video" : "audio";
   return (
     <Tile
       name={name}
@@ -71,14 +74,18 @@ function RateTile({ name, medium, latest, value }: RateTileProps) {
       severity={latest === null ? "" : severity}
     >
       {severity === "unknown" ? (
-        `nobody played ${played}`
+        latest?.OnlineUsers == null ? (
+          "share of the time played"
+        ) : (
+          `nobody played ${medium}`
+        )
       ) : (
-        <>
+        <span className={`pill ${severity}`}>
           <span className="shape" aria-hidden="true">
             {SHAPE[severity]}
           </span>{" "}
           <span data-testid="severity">{WORD[severity]}</span>
-        </>
+        </span>
       )}
     </Tile>
   );

@@ -6,15 +6,18 @@ import {
   type MarkLineComponentOption,
   TooltipComponent,
   type TooltipComponentOption,
+  VisualMapPiecewiseComponent,
+  type VisualMapComponentOption,
 } from "echarts/components";
 import * as echarts from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
 
 import { BUCKET_MS, type Point } from "../api";
-import { timeOfDay } from "../format";
+import { timeOfDay, UNKNOWN, zoneChoice } from "../format";
 import type { Measure } from "./Chart";
+import { type Scale, scaleFor } from "./scale";
 
-echarts.use([LineChart, GridComponent, MarkLineComponent, TooltipComponent, CanvasRenderer]);
+echarts.use([LineChart, GridComponent, MarkLineComponent, TooltipComponent, VisualMapPiecewiseComponent, CanvasRenderer]);
 export { echarts };
 export type EChart = echarts.EChartsType;
 
@@ -23,14 +26,21 @@ export const GROUP = "board";
 echarts.connect(GROUP);
 
 type Option = echarts.ComposeOption<
-  GridComponentOption | TooltipComponentOption | LineSeriesOption | MarkLineComponentOption
+  | GridComponentOption
+  | TooltipComponentOption
+  | LineSeriesOption
+  | MarkLineComponentOption
+  | VisualMapComponentOption
 >;
 type Value = [time: number, value: number | null];
 
-/** A line with gaps where nothing is known, dashed where buckets may still grow. */
+/** A line with gaps where nothing is known, dashed where buckets may still grow, coloured by severity where it has one. */
 export function lineOption(measure: Measure, points: readonly Point[]): Option {
   const colour = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const { settled, provisional } = split(measure, points);
+  const { limits } = measure;
+  const highest = Math.max(limits ? limits[0] * 1.2 : 1, ...points.map((point) => point[measure.field] ?? 0));
+  const scale = scaleFor(highest, limits === undefined);
   const text = { color: colour("--muted"), fontSize: 11 };
   const line = colour("--line");
   const shared: LineSeriesOption = {
@@ -42,7 +52,8 @@ export function lineOption(measure: Measure, points: readonly Point[]): Option {
   };
   return {
     animation: false,
-    grid: { left: 8, right: 14, top: 14, bottom: 4, containLabel: true },
+    useUTC: zoneChoice.value === "utc",
+    grid: { left: 0, right: 10, top: 10, bottom: 0, containLabel: true },
     tooltip: {
       trigger: "axis",
       confine: true,
@@ -65,13 +76,11 @@ export function lineOption(measure: Measure, points: readonly Point[]): Option {
     yAxis: {
       type: "value",
       min: 0,
-      // A rate is shown against the limit that it should stay below.
-      max: ({ max }: { max: number }) => Math.max(measure.limits ? measure.limits[0] * 1.2 : 1, nice(max)),
-      minInterval: measure.limits ? 0 : 1,
-      splitNumber: 4,
-      axisLabel: { ...text, showMaxLabel: false },
+      ...scale,
+      axisLabel: { ...text, formatter: measure.writeShort },
       splitLine: { lineStyle: { color: line } },
     },
+    ...(limits && { visualMap: bySeverity(limits, [colour("--low"), colour("--moderate-line"), colour("--high")]) }),
     series: [
       {
         ...shared,
@@ -79,16 +88,30 @@ export function lineOption(measure: Measure, points: readonly Point[]): Option {
         data: settled,
         lineStyle: { width: 2 },
         symbolSize: isolated(settled),
-        areaStyle: { opacity: 0.08 },
-        ...(measure.limits && { markLine: limits(measure.limits, [colour("--moderate"), colour("--high")]) }),
+        areaStyle: { opacity: 0.09 },
+        ...(limits && { markLine: limitLines(limits, scale, [colour("--moderate"), colour("--high")]) }),
       },
       {
         ...shared,
         id: "provisional",
         data: provisional,
-        lineStyle: { width: 2, type: [3, 3] },
+        lineStyle: { width: 2, type: [2, 3] },
         symbolSize: isolated(provisional),
       },
+    ],
+  };
+}
+
+function bySeverity([moderate, high]: readonly [number, number], colours: [string, string, string]): VisualMapComponentOption {
+  return {
+    type: "piecewise",
+    show: false,
+    dimension: 1,
+    seriesIndex: [0, 1],
+    pieces: [
+      { lt: moderate, color: colours[0] },
+      { gte: moderate, lt: high, color: colours[1] },
+      { gte: high, color: colours[2] },
     ],
   };
 }
@@ -107,17 +130,21 @@ function isolated(values: readonly Value[]): (value: unknown, at: { dataIndex: n
   return (_, { dataIndex }) => (known(dataIndex - 1) || known(dataIndex + 1) ? 0 : 4);
 }
 
-function limits([moderate, high]: readonly [number, number], colours: [string, string]): MarkLineComponentOption {
+/** The limits that lie within the scale; where they are close together only the upper one is named. */
+function limitLines([moderate, high]: readonly [number, number], { max }: Scale, colours: [string, string]): MarkLineComponentOption {
+  const room = (high - moderate) / max > 0.1;
   const at = (value: number, word: string, color: string) => ({
     yAxis: value,
     lineStyle: { color, type: "dashed" as const, width: 1 },
-    label: { formatter: `${value} % ${word}`, position: "insideStartTop" as const, color, fontSize: 11 },
+    label: { show: word !== "", formatter: `${value} % ${word}`, position: "insideStartTop" as const, color, fontSize: 11 },
   });
   return {
     silent: true,
     symbol: "none",
     animation: false,
-    data: [at(moderate, "moderately high", colours[0]), at(high, "high", colours[1])],
+    data: [at(moderate, room || high > max ? "moderately high" : "", colours[0]), at(high, "high", colours[1])].filter(
+      ({ yAxis }) => yAxis <= max,
+    ),
   };
 }
 
@@ -126,12 +153,7 @@ function tooltip(measure: Measure, points: readonly Point[], hovered: unknown): 
   const point = points.find((point) => point.BucketTime === first?.value?.[0]);
   if (!point) return "";
   const span = `${timeOfDay(point.BucketTime)} – ${timeOfDay(point.BucketTime + BUCKET_MS)}`;
-  const mark = point.Provisional ? " (provisional)" : "";
-  return `${span}<br><strong>${measure.write(point[measure.field])}</strong>${mark}`;
-}
-
-function nice(max: number): number {
-  if (!Number.isFinite(max) || max <= 0) return 0;
-  const step = 10 ** Math.floor(Math.log10(max)) / 2;
-  return Math.ceil((max * 1.1) / step) * step;
+  const value = measure.write(point[measure.field]);
+  const mark = value === UNKNOWN ? " unknown" : point.Provisional ? " provisional" : "";
+  return `${span}<br><strong>${value}</strong>${mark}`;
 }
