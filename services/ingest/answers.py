@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import secrets
+from functools import lru_cache
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aiohttp.web_request import BaseRequest
+    from prometheus_client import Counter, Histogram
 
 log = structlog.get_logger(__name__)
 FOR_BROWSERS = frozenset({"/v1/reports", "/v1/time"})
@@ -60,6 +63,7 @@ async def answer(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Name the request, turn exceptions into answers, count."""
+    began = perf_counter()
     request_id = new_request_id()
     try:
         response = await handler(request)
@@ -74,8 +78,15 @@ async def answer(
     if request.path in FOR_BROWSERS:
         response.headers.update(_CORS)
     resource = request.match_info.route.resource
-    metrics.REQUESTS.labels(resource.canonical if resource else "none", response.status).inc()
+    requests, seconds = _metrics_of(resource.canonical if resource else "none", response.status)
+    requests.inc()
+    seconds.observe(perf_counter() - began)
     return response
+
+
+@lru_cache(256)
+def _metrics_of(path: str, status: int) -> tuple[Counter, Histogram]:
+    return metrics.REQUESTS.labels(path, status), metrics.REQUEST_SECONDS.labels(path)
 
 
 def refuse(refusal: Refusal, request_id: str, path: str) -> web.Response:

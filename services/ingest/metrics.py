@@ -7,7 +7,7 @@ from prometheus_client import Counter, Gauge, Histogram
 REQUESTS = Counter("roompulse_ingest_requests_total", "Requests by path and status", ["path", "status"])
 REQUEST_SECONDS = Histogram(
     "roompulse_ingest_request_seconds",
-    "Time from the first byte of a request's body to its answer, Kafka's acknowledgement included",
+    "Time from the head of a request to its answer, with the time that its body and Kafka took",
     ["path"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -536,6 +543,28 @@ class TestHttp:
         assert 2 in {r.seq for r in await world.reports() if r.user_id == "heidi"}
         assert f"event-{number}" in {e.event_id for e in await world.events()}
         assert "Traceback" not in world.ingest.last_lines(1000)
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("sh", "curl", "openssl"))), reason="curl or openssl is missing")
+async def test_the_examples_of_the_documentation_work(world: World, client: Client) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ingest.md").read_text("utf-8")
+    blocks = [textwrap.dedent(block) for block in re.findall(r"(?:^ {4}.*\n)+", page, re.MULTILINE) if "curl" in block]
+    assert len(blocks) == 3
+    script = "\n".join(blocks)
+    for there, here in (
+        ("http://127.0.0.1:8081", world.ingest.url),
+        ("1400000001", str(client.application.sdk_app_id)),
+        (".venv/bin/roompulse", f"{sys.executable} -m services"),
+    ):
+        assert there in script
+        script = script.replace(there, here)
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-euc", script, env={**os.environ, **world.stack.environment}, stdout=subprocess.PIPE
+    )
+    answers, _ = await process.communicate()
+    assert process.returncode == 0
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200"] * 3
+    assert re.findall(rb'"Accepted":(\d+),"Rejected":\[\]', answers) == [b"1", b"1", b"3"]
 
 
 async def test_before_kafka_is_there_everybody_is_asked_to_come_again(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -89,7 +89,8 @@ def test_half_characters_cost_nothing() -> None:
 good_samples = st.builds(
     lambda back, dur: {"StartMs": NOW - back, "DurMs": dur}, st.integers(0, DAY_MS), st.integers(1, 2000)
 )
-bad_samples = st.sampled_from([5, None, {}, {"StartMs": 1, "DurMs": 1}, {"StartMs": NOW, "DurMs": 2001}, []])
+wrong: list[Any] = [5, None, {}, {"StartMs": 1, "DurMs": 1}, {"StartMs": NOW, "DurMs": 2001}, []]
+bad_samples = st.sampled_from(wrong)
 
 
 @given(st.lists(st.tuples(st.booleans(), good_samples, bad_samples), max_size=20))
