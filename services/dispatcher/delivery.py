@@ -29,6 +29,7 @@ class Delivery:
         "attempts",
         "callback_ts",
         "delivery_id",
+        "done",
         "due_ms",
         "event",
         "excused_ms",
@@ -62,6 +63,8 @@ class Delivery:
         """Whether one more attempt is made even if the window has closed: nobody was there while it was open."""
         self.held_as: EndpointKey | None = None
         """The endpoint whose room in memory it takes."""
+        self.done = False
+        """Whether nothing is to be kept of it any more."""
         self.moving: asyncio.Future[None] | None = None
         """Done when the write to the lane that is under way is."""
 

@@ -192,8 +192,9 @@ class Dispatcher:
         finally:
             backlog.writing -= 1
         partition = delivery.partition
-        if not partition.closed:
+        if offset is not None and not partition.closed:
             backlog.add(offset)
+            delivery.done = True
             partition.lane.pop(delivery.delivery_id, None)
             self._lane.complete(partition, delivery.offset)
             self._leave(delivery)

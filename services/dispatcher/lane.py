@@ -30,9 +30,14 @@ class RetryLane:
         self._journal = journal
         self._on_progress = on_progress
 
-    async def write(self, delivery: Delivery, *before: Entry) -> int:
-        """Let Kafka have other records and then a callback as it is now; the result is the offset of its record."""
+    async def write(self, delivery: Delivery, *before: Entry) -> int | None:
+        """Let Kafka have other records and then a callback as it is now.
+
+        The result is the offset of its record, None where it was finished meanwhile and has none.
+        """
         await _settled(delivery)
+        if delivery.done:
+            return None
         ours = delivery.moving = asyncio.get_running_loop().create_future()
         try:
             offsets = await self._journal.write(*before, _entry(delivery, msgspec.json.encode(delivery.to_record())))
@@ -43,9 +48,9 @@ class RetryLane:
 
     async def hold(self, delivery: Delivery, *before: Entry) -> None:
         """Write a callback that stays in memory too."""
-        await self.write(delivery, *before)
+        offset = await self.write(delivery, *before)
         partition = delivery.partition
-        if not partition.closed and not delivery.in_lane:
+        if offset is not None and not partition.closed and not delivery.in_lane:
             delivery.in_lane = True
             partition.lane[delivery.delivery_id] = delivery
             self.complete(partition, delivery.offset)
@@ -53,6 +58,7 @@ class RetryLane:
     async def finish(self, delivery: Delivery) -> None:
         """Forget a callback that is done with; Kafka has everything that is to be kept of it."""
         await _settled(delivery)
+        delivery.done = True
         partition = delivery.partition
         if partition.closed:
             return

@@ -13,6 +13,7 @@ from schemas.applications import CallbackConfig
 from schemas.deliveries import DeliveryAttempt
 from schemas.events import EventRecord, read_event
 from schemas.keys import event_key
+from schemas.retries import RetryRecord
 from schemas.topics import DEAD_LETTERS, DELIVERIES, EVENTS, RETRIES
 from services.console.publisher import publish_applications
 from services.console.store import ApplicationStore
@@ -141,15 +142,17 @@ class World:
                 await asyncio.sleep(0.1)
         return rows
 
-    async def lane(self) -> dict[str, bytes]:
+    async def lane(self, sdk_app_id: int) -> dict[str, RetryRecord]:
         """What waits in the retry lane, by delivery id."""
-        waiting: dict[str, bytes] = {}
-        for key, value in await self.records(RETRIES.name):
-            if value is None:
-                waiting.pop(key, None)
-            else:
-                waiting[key] = value
-        return waiting
+        last = dict(await self.records(RETRIES.name))
+        waiting = {key: msgspec.json.decode(value, type=RetryRecord) for key, value in last.items() if value}
+        return {key: record for key, record in waiting.items() if record.event.sdk_app_id == sdk_app_id}
+
+    async def lane_empty(self, sdk_app_id: int) -> None:
+        """Return when nothing of an application waits in the retry lane."""
+        async with asyncio.timeout(60):
+            while await self.lane(sdk_app_id):
+                await asyncio.sleep(0.1)
 
     async def dead_letters(self, sdk_app_id: int) -> list[dict[str, Any]]:
         """What was given up."""

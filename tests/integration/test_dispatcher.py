@@ -130,9 +130,7 @@ async def test_retries_with_the_same_bytes_until_it_works(world: World, receiver
     assert len({request.header("Sign") for request in requests}) == 1
     assert len({row.request_id for row in rows}) == 3
     assert not await world.dead_letters(application.sdk_app_id)
-    async with asyncio.timeout(30):
-        while rows[0].delivery_id in await world.lane():
-            await asyncio.sleep(0.1)
+    await world.lane_empty(application.sdk_app_id)
 
 
 async def test_given_up_after_the_window(world: World, receiver: Receiver) -> None:
@@ -154,9 +152,7 @@ async def test_given_up_after_the_window(world: World, receiver: Receiver) -> No
     assert letter["Url"] == url
     assert letter["Callback"]["Event"]["EventId"] == event.event_id
     assert letter["Callback"]["Attempts"] == len(rows)
-    async with asyncio.timeout(30):
-        while rows[0].delivery_id in await world.lane():
-            await asyncio.sleep(0.1)
+    await world.lane_empty(application.sdk_app_id)
 
 
 async def test_an_endpoint_that_hangs_holds_up_nobody(world: World, receiver: Receiver) -> None:

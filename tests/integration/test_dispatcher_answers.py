@@ -41,7 +41,7 @@ GOOD: dict[str, Behaviour] = {
     "as long as is read": reply(body=b"x" * 65536),
 }
 BAD: dict[str, tuple[Behaviour, str, int]] = {
-    "late": (reply(delay=2.5), "timeout", 0),
+    "late": (reply(delay=3.5), "timeout", 0),
     "never": (hang(), "timeout", 0),
     **{str(status): (reply(status, b""), "status", status) for status in (201, 202, 203, 206, 400, 401, 403, 404, 410)},
     **{str(status): (reply(status, b"no"), "status", status) for status in (429, 500, 502, 503, 504)},
@@ -91,7 +91,8 @@ class Outcome:
 async def outcomes(kafka: KafkaBroker, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, Outcome]]:
     folder = tmp_path_factory.mktemp("answers")
     async with AsyncExitStack() as stack:
-        world = await stack.enter_async_context(World(settings_for(kafka.bootstrap, folder)))
+        settings = settings_for(kafka.bootstrap, folder, callback_timeout_s=2.0, callback_retry_window_s=4.5)
+        world = await stack.enter_async_context(World(settings))
         receiver = await stack.enter_async_context(Receiver())
         secure = await stack.enter_async_context(Receiver(tls=self_signed(folder, "receiver.example")))
         six = await stack.enter_async_context(Receiver(host="::1"))
@@ -112,7 +113,8 @@ async def outcomes(kafka: KafkaBroker, tmp_path_factory: pytest.TempPathFactory)
                     if len(done) == len(applications):
                         break
                     await asyncio.sleep(0.3)
-        assert not await world.lane()
+        for application in applications.values():
+            await world.lane_empty(application.sdk_app_id)
         found = {}
         for name, application in applications.items():
             path = "/" + urls[name].split("/", 3)[3]
@@ -134,11 +136,14 @@ async def test_delivered_at_once(outcomes: dict[str, Outcome], name: str) -> Non
 async def test_failed_and_tried_again(outcomes: dict[str, Outcome], name: str) -> None:
     outcome = outcomes[name]
     _, error_class, status = BAD[name]
-    first, second = outcome.rows
+    first, *further, last = outcome.rows
     assert (first.outcome, first.error_class, first.status, first.attempt) == ("failed", error_class, status, 1)
-    assert (second.outcome, second.status, second.attempt) == ("delivered", 200, 2)
+    assert (last.outcome, last.status, last.attempt) == ("delivered", 200, len(outcome.rows))
+    # On a busy machine an answer may be late, or a connection that is used again may be closed that very moment.
+    assert {row.error_class for row in further} <= {"timeout", "reset"}
     assert first.error
-    assert [request.body for request in outcome.requests] == [outcome.requests[0].body] * 2
+    assert len(outcome.requests) >= 2
+    assert len({request.body for request in outcome.requests}) == 1
 
 
 @pytest.mark.parametrize("name", NOWHERE)

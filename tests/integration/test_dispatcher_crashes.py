@@ -83,9 +83,7 @@ async def test_kill_9_while_callbacks_are_in_the_air(world: World, receiver: Rec
             application.sdk_app_id,
             lambda rows: len({row.event_id for row in rows if row.outcome == "delivered"}) == len(events),
         )
-        async with asyncio.timeout(30):
-            while await world.lane():
-                await asyncio.sleep(0.1)
+        await world.lane_empty(application.sdk_app_id)
     assert set(answered(receiver.at("/unsteady"))) == {event.user_id for event in events}
     assert not [row for row in rows if row.outcome == "given-up"]
     # Repeated is what was in the air, and what was answered in the last moments.
@@ -102,9 +100,12 @@ async def test_waiting_callbacks_outlive_a_crash_however_long_it_lasts(world: Wo
     events = [room_event(application, 1 + number, f"u{number}") for number in range(20)]
     async with process(settings) as dispatcher:
         await world.publish(*events)
-        await receiver.wait_for(lambda: len(receiver.at("/later")) >= 60)
+        # A third request means that the lane has seen two failures.
+        await receiver.wait_for(
+            lambda: [count >= 3 for count in answered(receiver.at("/later")).values()] == [True] * 20
+        )
         await asyncio.to_thread(dispatcher.kill9)
-        assert len(await world.lane()) == 20
+        assert len(await world.lane(application.sdk_app_id)) == 20
         await asyncio.sleep(1.5)
         receiver.script("/later", reply())
         before = len(receiver.at("/later"))
