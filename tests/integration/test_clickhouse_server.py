@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.support.clickhouse import ClickHouseServer
+from tests.support.clickhouse import ClickHouseServer, connection_to, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 MEMORY = 512 << 20
@@ -175,13 +175,15 @@ def test_too_large_queries_end_and_the_server_lives(running: ClickHouseServer) -
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_idle_server_stops(running: ClickHouseServer, number: signal.Signals) -> None:
-    with keeping_alive(running):
+    with connection_to(running) as connection:
+        connection.request("GET", "/ping")
+        connection.getresponse().read()
         assert seconds_to_stop(running, number) < 4
 
 
 def test_running_queries_do_not_hold_up_the_end(running: ClickHouseServer) -> None:
     running.query("CREATE TABLE slow (n UInt8) ENGINE = MergeTree ORDER BY n")
-    with ThreadPoolExecutor(3) as threads, keeping_alive(running) as reader:
+    with ThreadPoolExecutor(3) as threads, connection_to(running) as reader:
         reader.request("POST", "/", "SELECT * FROM system.numbers")
         reader.getresponse().read(1000)
         slow_insert = "INSERT INTO slow SELECT sleepEachRow(1) FROM numbers(60) SETTINGS max_block_size = 1"
@@ -253,26 +255,3 @@ def seconds_to_stop(server: ClickHouseServer, number: signal.Signals) -> float:
     assert process.wait(30) == 0
     server.kill9()
     return time.monotonic() - started
-
-
-class keeping_alive:
-    """A connection that has been used, and stays."""
-
-    def __init__(self, server: ClickHouseServer) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-
-    def __enter__(self) -> http.client.HTTPConnection:
-        self._connection.request("GET", "/ping")
-        self._connection.getresponse().read()
-        return self._connection
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
-
-def wait_until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
-    """Return when it holds."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)

@@ -11,11 +11,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, NamedTuple, Self
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -39,6 +40,28 @@ class Answer(NamedTuple):
     def text(self) -> str:
         """The body, decoded."""
         return self.body.decode()
+
+
+def wait_until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
+    """Return when it holds; an `AssertionError` when it does not come to that."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
+@contextmanager
+def connection_to(server: ClickHouseServer) -> Iterator[Any]:
+    """A connection that ends with the block, whatever has been read from it."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    try:
+        yield connection
+    finally:
+        # A response has a file of its own on the socket; only this ends the connection now.
+        if connection.sock is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+        connection.close()
 
 
 class ClickHouseServer:
