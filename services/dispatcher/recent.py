@@ -6,6 +6,8 @@ from collections import deque
 
 REMEMBERED_MS = 10 * 60_000
 _SPAN_MS = REMEMBERED_MS // 4
+MAX_REMEMBERED = 400_000
+"""Events of one partition, about 80 bytes each; at more than 600 a second the memory is shorter than ten minutes."""
 
 
 class RecentEvents:
@@ -29,7 +31,12 @@ class RecentEvents:
         for _, events in generations:
             if event in events:
                 return True
-        generations[-1][1].add(event)
+        newest = generations[-1][1]
+        newest.add(event)
+        if len(newest) >= MAX_REMEMBERED // 4:
+            generations.append((generations[-1][0], set()))
+            while len(generations) > 4:
+                generations.popleft()
         return False
 
     def __len__(self) -> int:

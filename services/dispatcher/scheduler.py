@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 IN_FLIGHT_PER_ROOM = 32
 """First attempts of one room that one endpoint has in the air; they start in the order of their events."""
+_KEPT = 0.1
+"""This part of the slots is kept for endpoints that have nothing in the air."""
 _SHARE_OF_FREE = 0.25
-"""An endpoint may have in the air this part of what is still free in all, so that however many endpoints hang, the
-next one finds room."""
+"""An endpoint may have in the air this part of what else is free, so that those that hang leave room for the next."""
 
 EndpointKey = tuple[int, str]
 """SdkAppId and URL."""
@@ -197,8 +198,8 @@ class Scheduler:
             self._start(delivery, endpoint, retry)
 
     def _allowance(self, endpoint: Endpoint) -> int:
-        free = int((self._limit - self._in_flight) * _SHARE_OF_FREE)
-        return max(1, min(endpoint.limit, free))
+        free = self._limit * (1 - _KEPT) - self._in_flight + endpoint.in_flight
+        return max(1, min(endpoint.limit, int(free * _SHARE_OF_FREE)))
 
     def _endpoint(self, delivery: Delivery) -> Endpoint:
         key = (delivery.event.sdk_app_id, delivery.url)

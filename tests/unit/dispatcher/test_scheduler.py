@@ -1,0 +1,201 @@
+"""Turns, bounds and order, without any network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.dispatcher.scheduler import IN_FLIGHT_PER_ROOM, Endpoint, Scheduler
+from tests.unit.dispatcher.deliveries import delivery_of, partition_of
+
+if TYPE_CHECKING:
+    from services.dispatcher.delivery import Delivery
+
+
+class Air:
+    """A scheduler, and the attempts that it has started."""
+
+    def __init__(self, in_flight: int = 1000, per_endpoint: int = 64) -> None:
+        self.started: list[Delivery] = []
+        self.flying: list[tuple[Delivery, Endpoint, bool]] = []
+        self.scheduler = Scheduler(self._start, in_flight=in_flight, in_flight_per_endpoint=per_endpoint)
+
+    def _start(self, delivery: Delivery, endpoint: Endpoint, retry: bool) -> None:
+        self.started.append(delivery)
+        self.flying.append((delivery, endpoint, retry))
+
+    def submit(self, *deliveries: Delivery) -> None:
+        for delivery in deliveries:
+            self.scheduler.submit(delivery)
+        self.scheduler.pump()
+
+    def retry(self, *deliveries: Delivery) -> None:
+        for delivery in deliveries:
+            self.scheduler.submit_retry(delivery)
+        self.scheduler.pump()
+
+    def land(self, index: int = 0) -> Delivery:
+        """The attempt that is longest in the air ends."""
+        delivery, endpoint, retry = self.flying.pop(index)
+        self.scheduler.finished(delivery, endpoint, retry=retry)
+        return delivery
+
+    def land_all(self) -> None:
+        while self.flying:
+            self.land()
+
+    def by_url(self) -> Counter[str]:
+        return Counter(delivery.url for delivery, _, _ in self.flying)
+
+
+def test_first_attempts_of_a_room_start_in_order_and_are_bounded() -> None:
+    air = Air()
+    deliveries = [delivery_of("a") for _ in range(100)]
+    air.submit(*deliveries)
+    assert len(air.flying) == IN_FLIGHT_PER_ROOM
+    air.land(5)
+    assert len(air.flying) == IN_FLIGHT_PER_ROOM
+    air.land_all()
+    assert air.started == deliveries
+    assert not air.scheduler.endpoints
+
+
+def test_rooms_of_an_endpoint_take_turns() -> None:
+    air = Air(per_endpoint=4)
+    busy = [delivery_of("busy") for _ in range(20)]
+    quiet = delivery_of("quiet")
+    air.submit(*busy)
+    air.submit(quiet)
+    air.land()
+    air.land()
+    assert quiet in air.started
+
+
+def test_an_endpoint_has_its_bound() -> None:
+    air = Air(per_endpoint=3)
+    air.submit(*(delivery_of(str(number)) for number in range(10)))
+    assert len(air.flying) == 3
+    air.land_all()
+    assert len(air.started) == 10
+
+
+def test_hanging_endpoints_leave_room_for_the_next_one() -> None:
+    air = Air(in_flight=100, per_endpoint=64)
+    for number in range(15):
+        air.submit(*(delivery_of(str(room), url=f"http://hanging-{number}/") for room in range(80)))
+    for number in range(5):
+        healthy = delivery_of(url=f"http://healthy-{number}/")
+        air.submit(healthy)
+        assert healthy in air.started
+
+
+def test_a_single_endpoint_gets_all_that_it_may_have() -> None:
+    air = Air()
+    air.submit(*(delivery_of(str(room)) for room in range(80)))
+    assert len(air.flying) == 64
+
+
+def test_never_more_in_the_air_than_allowed() -> None:
+    air = Air(in_flight=10)
+    for number in range(50):
+        air.submit(delivery_of(url=f"http://hanging-{number}/"))
+    assert len(air.flying) == air.scheduler.in_flight == 10
+    air.land_all()
+    assert len(air.started) == 50
+    assert air.scheduler.in_flight == 0
+
+
+def test_half_of_the_slots_is_kept_for_first_attempts() -> None:
+    air = Air(per_endpoint=8)
+    air.retry(*(delivery_of() for _ in range(20)))
+    assert len(air.flying) == 4
+    firsts = [delivery_of(str(number)) for number in range(4)]
+    air.submit(*firsts)
+    assert set(firsts) <= set(air.started)
+
+
+def test_retries_and_first_attempts_take_turns() -> None:
+    air = Air(per_endpoint=1)
+    retries, firsts = [delivery_of() for _ in range(4)], [delivery_of() for _ in range(4)]
+    air.submit(firsts[0])
+    for delivery in retries:
+        air.scheduler.submit_retry(delivery)
+    air.submit(*firsts[1:])
+    air.land_all()
+    kinds = ["retry" if delivery in retries else "first" for delivery in air.started]
+    assert kinds == ["first", "retry"] * 4
+
+
+def test_nothing_of_a_partition_that_goes_is_started() -> None:
+    air = Air(per_endpoint=1)
+    going, staying = partition_of(0), partition_of(1)
+    air.submit(delivery_of("x"))
+    gone = [delivery_of("a", partition=going) for _ in range(5)]
+    kept = [delivery_of("b", partition=staying) for _ in range(5)]
+    for pair in zip(gone, kept, strict=True):
+        air.submit(*pair)
+    air.retry(delivery_of(partition=going))
+    going.draining = True
+    air.land_all()
+    assert air.started[1:] == kept
+    assert not air.scheduler.endpoints
+
+
+def test_what_waits_can_be_taken_out_again() -> None:
+    air = Air(per_endpoint=1)
+    flying = delivery_of("a")
+    waiting = [delivery_of(room) for room in ("a", "b", "a", "c")]
+    retry = delivery_of()
+    air.submit(flying, *waiting)
+    air.retry(retry)
+    [endpoint] = air.scheduler.endpoints.values()
+    firsts: list[Delivery] = []
+    retries: list[Delivery] = []
+    endpoint.drain(firsts, retries)
+    assert set(firsts) == set(waiting)
+    assert firsts.index(waiting[0]) < firsts.index(waiting[2])
+    assert retries == [retry]
+    air.land_all()
+    assert air.started == [flying]
+    assert not air.scheduler.endpoints
+    air.submit(*firsts)
+    air.land_all()
+    assert len(air.started) == 5
+
+
+@given(
+    work=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=120),
+    landings=st.lists(st.integers(0, 100), max_size=200),
+    per_endpoint=st.integers(1, 6),
+    in_flight=st.integers(1, 12),
+)
+def test_everything_starts_once_in_the_order_of_its_room(
+    work: list[tuple[int, int, bool]], landings: list[int], per_endpoint: int, in_flight: int
+) -> None:
+    air = Air(in_flight, per_endpoint)
+    firsts: dict[tuple[str, str], list[Delivery]] = {}
+    submitted = []
+    pending = iter(landings)
+    for endpoint, room, retry in work:
+        delivery = delivery_of(str(room), url=f"http://{endpoint}/")
+        submitted.append(delivery)
+        if retry:
+            air.retry(delivery)
+        else:
+            firsts.setdefault((delivery.url, str(room)), []).append(delivery)
+            air.submit(delivery)
+        landing = next(pending, 0)
+        if air.flying and landing % 3 == 0:
+            air.land(landing % len(air.flying))
+        assert len(air.flying) <= in_flight
+        assert max(air.by_url().values(), default=0) <= per_endpoint
+    while air.flying:
+        air.land(next(pending, 0) % len(air.flying))
+    assert Counter(air.started) == Counter(submitted)
+    for expected in firsts.values():
+        assert [delivery for delivery in air.started if delivery in set(expected)] == expected
+    assert not air.scheduler.endpoints
+    assert air.scheduler.in_flight == 0
