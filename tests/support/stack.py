@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import time
 import urllib.request
 from typing import TYPE_CHECKING, Self
+
+import psutil
 
 from services.runtime.settings import Settings
 from tests.support.clickhouse import ClickHouseServer, free_port
@@ -153,6 +156,107 @@ class Stack:
 
     def __enter__(self) -> Self:
         return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class Up:
+    """`roompulse up --no-demo` on a data folder, whose parts a test may freeze and kill.
+
+    Whatever is killed the supervisor starts again, `kill9_everything` excepted: then `start` does.
+    """
+
+    SERVERS = ("kafka", "clickhouse")
+
+    def __init__(self, data: Path, **overrides: str) -> None:
+        self.environment = {
+            "ROOMPULSE_DATA": str(data),
+            "ROOMPULSE_KAFKA_BOOTSTRAP": f"127.0.0.1:{free_port()}",
+            "ROOMPULSE_CLICKHOUSE_URL": f"http://127.0.0.1:{free_port()}",
+            **{f"ROOMPULSE_{name.upper()}_PORT": str(free_port()) for name in SERVICES},
+            "ROOMPULSE_CALLBACK_ALLOW": "127.0.0.0/8",
+            **overrides,
+        }
+        self.settings = settings_of(self.environment)
+        self.output = data.parent / f"{data.name}.out"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, timeout: float = 120.0) -> Self:
+        """Start it and wait until it says that it is up."""
+        said = self.output.stat().st_size if self.output.exists() else 0
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "services", "up", "--no-demo"],
+                env={**os.environ, **self.environment},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + timeout
+        while b"Roompulse is up." not in self.output.read_bytes()[said:]:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"up ended with {self.process.returncode}:\n{self.output.read_text()}")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not up within {timeout} s:\n{self.output.read_text()}")
+            time.sleep(0.05)
+        return self
+
+    def parts(self) -> dict[str, psutil.Process]:
+        """The running servers and services by name."""
+        assert self.process is not None
+        found = {}
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                words = child.cmdline()
+                if "kafka.Kafka" in words:
+                    found["kafka"] = child
+                elif words:
+                    found[words[-1].rpartition(".")[2]] = child
+        return found
+
+    def ready(self, name: str) -> bool:
+        """Whether a service or ClickHouse answers 200 to `/readyz`."""
+        ports = {
+            "ingest": self.settings.ingest_port,
+            "processor": self.settings.processor_port,
+            "dispatcher": self.settings.dispatcher_port,
+            "console": self.settings.console_port,
+            "clickhouse": self.settings.clickhouse_port,
+        }
+        try:
+            with urllib.request.urlopen(f"http://{self.settings.host}:{ports[name]}/readyz", timeout=2) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    def kill9_everything(self) -> None:
+        """End the supervisor and all parts at one moment: none sees another one die."""
+        assert self.process is not None
+        processes = [psutil.Process(self.process.pid), *self.parts().values()]
+        for process in processes:
+            process.suspend()
+        for process in processes:
+            process.kill()
+        self.process.wait()
+        psutil.wait_procs(processes[1:], timeout=30)
+        self.process = None
+
+    def stop(self, timeout: float = 20.0) -> int:
+        """SIGTERM; its exit status."""
+        if self.process is None:
+            return 0
+        self.process.terminate()
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill9_everything()
+            raise
+        finally:
+            self.process = None
+
+    def __enter__(self) -> Self:
+        return self if self.process else self.start()
 
     def __exit__(self, *_: object) -> None:
         self.stop()

@@ -1,0 +1,74 @@
+"""What two runs must have in common: every row of facts, calls and rollups, as text, sorted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TABLES = (
+    "samples",
+    "streams",
+    "stutters",
+    "episodes",
+    "clients",
+    "client_events",
+    "events",
+    "task_intervals",
+    "calls",
+    "stays",
+    "room_10s",
+    "app_10s",
+)
+VIEWS = ("episodes", "calls", "stays")
+OURS = (
+    "ArrivalTime",  # when ingest had it
+    "ComputedTime",  # when a derived row was computed
+    "KafkaOffset",  # the place in a partition that rooms share, in the order in which their requests came
+    "Precedence",  # the same, the other way round
+)
+"""Columns that hold our own arrival times. All others are equal."""
+_SORTED_STATE = """
+    arraySort(arrayMap(at -> hex(substring(CAST(AbnormalUserState, 'String'), at, 16)),
+        range(2, length(CAST(AbnormalUserState, 'String')), 16))) AS AbnormalUserState
+"""
+"""Distinct users as a state have no order of their own: a number of one byte, then a hash of 16 bytes for each."""
+
+
+def export(query: Callable[[str], str], database: str, folder: Path) -> dict[str, int]:
+    """Write the rows of every table into a file of the folder; the result is how many there are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = query(
+        f"SELECT table, name FROM system.columns WHERE database = '{database}' ORDER BY table, position"
+    ).splitlines()
+    counts = {}
+    for table in TABLES:
+        names = [name for found, name in (line.split("\t") for line in columns) if found == table and name not in OURS]
+        chosen = ", ".join(_SORTED_STATE if name == "AbnormalUserState" else name for name in names)
+        final = "" if table in VIEWS else "FINAL"
+        rows = query(f"SELECT {chosen} FROM {database}.{table} {final} ORDER BY ALL FORMAT TSV")
+        (folder / table).write_text(rows)
+        counts[table] = rows.count("\n")
+    return counts
+
+
+def inserted(query: Callable[[str], str]) -> str:
+    """How many rows were inserted since the server started, into whatever table."""
+    return query("SELECT value FROM system.events WHERE event = 'InsertedRows'")
+
+
+def differences(ours: Path, theirs: Path) -> list[str]:
+    """Tables that are not equal, row for row, each with the first few rows that are in one folder alone."""
+    found = []
+    for table in TABLES:
+        left, right = (ours / table).read_text(), (theirs / table).read_text()
+        if left != right:
+            here, there = left.split("\n"), right.split("\n")
+            surplus, missing = set(here) - set(there), set(there) - set(here)
+            lines = [f"{table}: {len(here) - 1} rows, not {len(there) - 1}"]
+            lines += [f"  {len(surplus)} that should not be there", *(f"    {row}" for row in sorted(surplus)[:5])]
+            lines += [f"  {len(missing)} that are missing", *(f"    {row}" for row in sorted(missing)[:5])]
+            found.append("\n".join(lines))
+    return found
