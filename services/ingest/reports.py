@@ -11,6 +11,7 @@ from schemas.answers import Rejection
 from schemas.reports import AcceptedReport, Client, ClientEvent, Envelope, Report, Sample
 from services.ingest.bodies import shape_problem
 from services.ingest.decoding import (
+    HOUR_MS,
     MAX_AGE_MS,
     MAX_AHEAD_MS,
     InvalidItem,
@@ -73,6 +74,10 @@ def _quick(body: bytes, arrival_ms: int, limits: Limits) -> Report | None:
     for sample in report.samples:
         if not oldest <= sample.start_ms <= newest:
             return None
+        for remote in sample.remote:
+            for episode in remote.stutters:
+                if _episode_problem(sample, *episode, arrival_ms) is not None:
+                    return None
     for event in report.events:
         if not oldest <= event.at_ms <= newest:
             return None
@@ -155,6 +160,22 @@ def _check_count(posted: Report | Envelope, limits: Limits) -> None:
 
 def _check_sample(sample: Sample, arrival_ms: int, prefix: str) -> None:
     check_time(sample.start_ms, arrival_ms, f"{prefix}.StartMs")
+    for place, remote in enumerate(sample.remote):
+        for number, episode in enumerate(remote.stutters):
+            problem = _episode_problem(sample, *episode, arrival_ms)
+            if problem is not None:
+                raise InvalidItem(f"{prefix}.Remote[{place}].Stutters[{number}]", *problem)
+
+
+def _episode_problem(sample: Sample, start_ms: int, length_ms: int, arrival_ms: int) -> tuple[str, str] | None:
+    """Code and reason where an episode cannot have been alive in its sample: its rows would lie at any time at all."""
+    if start_ms > sample.start_ms + sample.dur_ms:
+        return "InvalidParameter", "the episode begins after its sample"
+    if start_ms < sample.start_ms - MAX_AGE_MS:
+        return "TooOld", f"the episode began more than {MAX_AGE_MS // HOUR_MS} hours before its sample"
+    if start_ms + length_ms > arrival_ms + MAX_AHEAD_MS:
+        return "ClockSkew", f"the episode ends more than {MAX_AHEAD_MS // 1000} s ahead of server time"
+    return None
 
 
 def _check_event(event: ClientEvent, arrival_ms: int, prefix: str) -> None:

@@ -34,7 +34,7 @@ def body(**fields: Any) -> bytes:
 
 
 def test_a_report_keeps_everything_but_its_credentials() -> None:
-    samples = [{"StartMs": NOW, "DurMs": 1, "Remote": [{"UserId": "b", "Type": "audio", "Stutters": [[1, 2]]}]}]
+    samples = [{"StartMs": NOW, "DurMs": 1, "Remote": [{"UserId": "b", "Type": "audio", "Stutters": [[NOW - 900, 2]]}]}]
     posted = read_report(body(Samples=samples, Events=[{"AtMs": NOW, "EventId": 1}], Client={}), NOW + 7, LIMITS)
     assert (posted.user_sig, posted.private_map_key, posted.rejected, posted.accepted) == ("secret", "another", [], 3)
     assert msgspec.json.decode(msgspec.json.encode(posted.report)) == {
@@ -64,6 +64,30 @@ def test_time_window(offset_ms: int, code: str | None) -> None:
     )
     assert [rejection.code for rejection in posted.rejected] == ([code] * 3 if code else [])
     assert posted.accepted == (0 if code else 3)
+
+
+@pytest.mark.parametrize(
+    ("start_ms", "length_ms", "code"),
+    [
+        (NOW + 2000, 0, None),
+        (NOW + 2001, 0, "InvalidParameter"),
+        (NOW - DAY_MS, DAY_MS, None),
+        (NOW - DAY_MS - 1, 2, "TooOld"),
+        (NOW, 300_000, None),
+        (NOW, 300_001, "ClockSkew"),
+    ],
+)
+def test_an_episode_lies_about_its_sample(start_ms: int, length_ms: int, code: str | None) -> None:
+    def sample(start_ms: int, *stutters: list[int]) -> dict[str, Any]:
+        remote = [{"UserId": "b", "Type": "audio"}, {"UserId": "b", "Type": "big", "Stutters": stutters}]
+        return {"StartMs": start_ms, "DurMs": 2000, "Remote": remote}
+
+    samples = [sample(NOW - 4000), sample(NOW, [NOW, 100], [start_ms, length_ms])]
+    posted = read_report(body(Samples=samples), NOW, LIMITS)
+    assert [(item.index, item.field, item.code) for item in posted.rejected] == (
+        [(1, "Samples[1].Remote[1].Stutters[1]", code)] if code else []
+    )
+    assert posted.accepted == (1 if code else 2)
 
 
 def test_a_call_may_have_begun_long_ago_but_not_in_the_future() -> None:
