@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from schemas.applications import Application
     from services.runtime.settings import Settings
 
-PUBLISH_WITHIN_S = 8.0
+PUBLISH_WITHIN_S = 5.0
 LONGEST_EXPIRE_S = 2**32
 
 
@@ -180,7 +180,7 @@ def publish(settings: Settings, store: ApplicationStore, application: Applicatio
         asyncio.run(work())
     except (KafkaError, OSError):
         click.echo(
-            f"stored; Kafka ({settings.kafka_bootstrap}) is out of reach: the console publishes it once both run",
+            f"stored; Kafka ({settings.kafka_bootstrap}) cannot take it now: the console publishes it once both run",
             err=True,
         )
 

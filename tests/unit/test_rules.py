@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.console.rules import RuleBroken, check_callback_key, check_callback_url, check_name
+from services.console.rules import RuleBroken, check_callback_key, check_callback_url, check_name, check_user_id
 
 
 @pytest.mark.parametrize("name", ["a", "demo_1", "A" * 15, "会议"])
@@ -66,3 +66,14 @@ def test_the_strict_rule_admits_neither_port_nor_second_parameter() -> None:
     for url in ("http://a.example:80/", "http://a.example/?a=b&c=d"):
         with pytest.raises(RuleBroken):
             check_callback_url(url, strict=True)
+
+
+@pytest.mark.parametrize("user_id", ["a", "user_1-B", "0" * 32])
+def test_user_ids_that_are_right(user_id: str) -> None:
+    assert check_user_id(user_id) == user_id
+
+
+@pytest.mark.parametrize("user_id", ["", "a" * 33, "two words", "a.b", "Zoë", "a\n", "٣"])
+def test_user_ids_that_are_wrong(user_id: str) -> None:
+    with pytest.raises(RuleBroken):
+        check_user_id(user_id)

@@ -34,7 +34,7 @@ export function Table({ title, id, remark, columns, empty, error = null, tools, 
           {error}
         </p>
       )}
-      <div className="scroller" tabIndex={0} role="region" aria-labelledby={`${id}-title`}>
+      <div className="scroller" tabIndex={0} role="region" aria-label={`${title}, row by row`}>
         <table>
           <thead>
             <tr>
