@@ -131,15 +131,23 @@ async def test_kafka_is_killed_under_load_and_nothing_acknowledged_is_lost(world
     assert load.reports <= {(r.user_id, r.seq) for r in await world.reports()}
 
 
-async def test_ingest_is_killed_under_load_and_nothing_acknowledged_is_lost(world: World) -> None:
+async def test_ingest_is_killed_under_load_and_nothing_acknowledged_is_lost(world: World, broker: KafkaBroker) -> None:
     application = await world.application()
     await asyncio.sleep(0.5)
     load = Load(world, application)
     running = asyncio.create_task(load.run())
     await acknowledged_more(load, 100)
-    while not load.outstanding:
-        await asyncio.sleep(0)
-    world.ingest.kill9()
+    assert broker.process is not None
+    os.killpg(broker.process.pid, signal.SIGSTOP)  # from here on nothing reaches Kafka, so nothing is acknowledged
+    try:
+        await asyncio.sleep(0.3)
+        before = len(load.events), len(load.reports)
+        await asyncio.sleep(0.5)
+        assert (len(load.events), len(load.reports)) == before
+        assert load.outstanding
+        world.ingest.kill9()
+    finally:
+        os.killpg(broker.process.pid, signal.SIGCONT)
     world.ingest.launch()
     await asyncio.to_thread(world.ingest.wait_ready)
     await acknowledged_more(load, 100)
