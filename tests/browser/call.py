@@ -65,7 +65,7 @@ class Call:
             for page, party, other in zip(self.pages, parties, (second, first), strict=True)
         ]
 
-    async def pause(self, side: int, kind: str, ms: int) -> dict[str, Any]:
+    async def pause(self, side: int, kind: str, ms: float) -> dict[str, Any]:
         """One side sends nothing of a kind for `ms` milliseconds, its track stays as it is.
 
         Gives `start` (Unix milliseconds), the true `length`, and the tracks in the middle of it: `sent`, `received`.

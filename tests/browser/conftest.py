@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import async_playwright
 
-from tests.browser import chromium
+from tests.browser import chromium, priority
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,8 +33,10 @@ def web_client() -> Path:
 async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium with a fake camera and microphone."""
     executable = chromium.require()
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=executable, headless=True, args=chromium.FLAGS)
+    async with contextlib.AsyncExitStack() as stack:
+        with priority.first():
+            playwright = await stack.enter_async_context(async_playwright())
+            browser = await playwright.chromium.launch(executable_path=executable, headless=True, args=chromium.FLAGS)
         yield browser
         await browser.close()
 

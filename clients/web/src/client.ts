@@ -4,10 +4,13 @@ import { clockJumped, localNow, measureOffset } from "./clock.js";
 import { Connections, type ConnectionChange, type LocalTrackOptions, type RemoteTrackOptions, type TrackState } from "./connections.js";
 import { describeDevice, memoryMb, networkType } from "./device.js";
 import { WebRtcEvent } from "./events.js";
+import type { EventOptions, RoompulseError, RoompulseListeners, RoompulseOptions } from "./options.js";
 import { ReportQueue, type Store } from "./queue.js";
-import { divideSamples, type ClientEvent, type ClientPart, type Report, type Sample, type StreamType } from "./report.js";
+import type { StreamType } from "./report.js";
+import { Reporter } from "./reporter.js";
 import { Sampler } from "./samples.js";
-import { Sender, type Answer } from "./sender.js";
+import { Sender, type Answer, type Credentials } from "./sender.js";
+import { knowsOtherTabs } from "./sessions.js";
 import { given, type Snapshot } from "./stats.js";
 import { VERSION } from "./version.js";
 
@@ -20,84 +23,35 @@ const MAX_UNTIMED = 600;
 const CLOCK_RETRY_MS = 3000;
 const LEAVE_NORMAL = 1;
 
-export interface RoompulseOptions {
-  /** Address of ingest, such as `https://rtc.example.com`, without a path of its own calls. */
-  endpoint: string;
-  sdkAppId: number;
-  userId: string;
-  userSig: string;
-  /** A number and the text of that number are two different rooms. */
-  roomId: number | string;
-  /** 20 sends and receives, 21 only receives. */
-  role?: number;
-  /** Only where the application demands it. */
-  privateMapKey?: string;
-  /** How long entering the room took, and its result (0 is success). */
-  joinCostMs?: number;
-  joinResult?: number;
-  /** Replaces what is found out about the device. */
-  device?: ClientPart;
-  /** Where pending reports wait over reloads; `null` keeps them in memory only. Default: the tab's sessionStorage. */
-  storage?: Store | null;
-}
-
-export interface RoompulseError {
-  /**
-   * `unauthorized`: nothing is sent until `updateUserSig`. `forbidden`: the session has stopped. `refused`: a report
-   * was dropped. `rejected`: items of a report were. `overflow`: the oldest pending report was given up.
-   * `network`: no or a passing answer, it is sent again. `clock`: the server's time cannot be had yet.
-   */
-  kind: "unauthorized" | "forbidden" | "refused" | "rejected" | "overflow" | "network" | "clock";
-  status: number;
-  code: string;
-  reason: string;
-}
-
-export interface RoompulseListeners {
-  error: (error: RoompulseError) => void;
-  /** A report is safe. */
-  accepted: (report: { sessionId: string; seq: number }) => void;
-}
-
-export interface EventOptions {
-  paramOne?: number;
-  paramTwo?: number;
-  /** Whose stream the event is about, where it is a peer's. */
-  peerId?: string;
-  /** Which picture: 2 big, 3 small, 7 sub. */
-  type?: number;
-}
-
 /** Create one when the user enters a room, `start` it, add connections, `leave` at the end. */
 export class RoompulseClient {
   readonly sessionId = freshId();
   private readonly sampler = new Sampler();
   private readonly queue: ReportQueue;
   private readonly sender: Sender;
+  private readonly reporter: Reporter;
   private readonly connections = new Connections((change) => this.onConnectionChange(change));
   private readonly listeners = { error: new Set<RoompulseListeners["error"]>(), accepted: new Set<RoompulseListeners["accepted"]>() };
   private readonly forget = new AbortController();
   private readonly spread = Math.random() * SPREAD_MS;
-  private client: ClientPart;
-  private clientChanged = true;
+  private credentials: Credentials;
   private state: "new" | "running" | "over" = "new";
-  private seq = 0;
   private offset: number | undefined;
   private clockReference = 0;
   private untimed: Snapshot[] = [];
-  private samples: Sample[] = [];
-  private events: { at: number; event: Omit<ClientEvent, "AtMs"> }[] = [];
   private pollTimer: ReturnType<typeof setTimeout> | undefined;
   private polling: Promise<void> | undefined;
   private pollAgain = false;
-  private joinedAt = 0;
 
   constructor(private readonly options: RoompulseOptions) {
-    const store = options.storage === undefined ? tabStorage() : (options.storage ?? undefined);
+    const store = options.storage === undefined ? browserStorage() : (options.storage ?? undefined);
     this.queue = new ReportQueue(store, options.sdkAppId, options.userId, this.sessionId);
     const url = `${options.endpoint.replace(/\/+$/, "")}/v1/reports`;
-    this.sender = new Sender(url, this.queue, options.userSig, (answer) => this.onAnswer(answer));
-    this.client = given({
+    this.credentials = given({ userSig: options.userSig, roomId: options.roomId, privateMapKey: options.privateMapKey });
+    this.sender = new Sender(url, this.queue, this.credentials, (answer) => this.onAnswer(answer));
+    const overflow = (what: string) => this.fail("overflow", 0, "", `${what} was given up, too many are pending`);
+    this.reporter = new Reporter(options, this.queue, overflow);
+    this.reporter.describe({
       Role: options.role,
       ...describeDevice(VERSION),
       JoinCostMs: options.joinCostMs,
@@ -110,16 +64,15 @@ export class RoompulseClient {
   start(): void {
     if (this.state !== "new") return;
     this.state = "running";
-    this.joinedAt = localNow();
+    this.reporter.joined(localNow());
     this.reportEvent(WebRtcEvent.entered);
     const { signal } = this.forget;
     document.addEventListener("visibilitychange", () => this.onVisibility(), { signal });
     window.addEventListener("pagehide", () => this.flush(), { signal });
     const network = (navigator as Navigator & { connection?: EventTarget }).connection;
-    network?.addEventListener("change", () => this.describe({ NetworkType: networkType() }), { signal });
+    network?.addEventListener("change", () => this.reporter.describe({ NetworkType: networkType() }), { signal });
     void this.fixClock();
     this.schedule();
-    this.sender.kick();
   }
 
   /** Measure this connection too. With `peer`, all its remote tracks are that user's. */
@@ -154,26 +107,24 @@ export class RoompulseClient {
   /** Report that something happened, now. Numbers: `WebRtcEvent`, or the SDK's. */
   reportEvent(eventId: number, options: EventOptions = {}): void {
     if (this.state === "over") return;
-    this.events.push({
-      at: localNow(),
-      event: given({
-        EventId: eventId,
-        Type: options.type,
-        ParamOne: options.paramOne,
-        ParamTwo: options.paramTwo,
-        PeerId: options.peerId,
-      }),
+    this.reporter.addEvent(localNow(), {
+      EventId: eventId,
+      Type: options.type,
+      ParamOne: options.paramOne,
+      ParamTwo: options.paramTwo,
+      PeerId: options.peerId,
     });
   }
 
   /** The user became anchor (20) or audience (21). */
   setRole(role: number): void {
-    this.describe({ Role: role });
+    this.reporter.describe({ Role: role });
   }
 
-  /** Go on with a new UserSig, after `unauthorized` or before the old one expires. */
-  updateUserSig(userSig: string): void {
-    this.sender.setUserSig(userSig);
+  /** Go on with a new UserSig (and a new privateMapKey), after `unauthorized` or before the old one expires. */
+  updateUserSig(userSig: string, privateMapKey: string | undefined = this.credentials.privateMapKey): void {
+    this.credentials = given({ userSig, roomId: this.options.roomId, privateMapKey });
+    this.sender.setCredentials(this.credentials);
   }
 
   /** Listen; the function that is returned stops listening. */
@@ -185,7 +136,7 @@ export class RoompulseClient {
 
   /**
    * The user leaves the room: report the rest. Resolves when everything is safe, or after `timeoutMs`; what is still
-   * pending then is sent by the next session of this user in this tab. `reason` as in the room's exit events.
+   * pending then is sent by the next session of this user. `reason` as in the room's exit events.
    */
   async leave({ reason = LEAVE_NORMAL, timeoutMs = 5000 }: { reason?: number; timeoutMs?: number } = {}): Promise<void> {
     if (this.state !== "running") return;
@@ -193,11 +144,11 @@ export class RoompulseClient {
     while (this.offset === undefined && localNow() < deadline) await pause(20);
     await this.poll(false);
     this.reportEvent(WebRtcEvent.exited);
-    this.samples.push(...this.sampler.cut());
+    this.reporter.addSamples(this.sampler.cut());
     this.state = "over";
     clearTimeout(this.pollTimer);
     this.connections.close();
-    this.describe({ LeaveMs: Math.round(localNow() + (this.offset ?? 0)), LeaveReason: reason });
+    this.reporter.describe({ LeaveMs: Math.round(localNow() + (this.offset ?? 0)), LeaveReason: reason });
     this.finishReport();
     this.sender.kick();
     while (this.queue.length > 0 && localNow() < deadline && !this.sender.stopped) await pause(20);
@@ -211,11 +162,6 @@ export class RoompulseClient {
     this.forget.abort();
     this.sender.stop();
     this.queue.release();
-  }
-
-  private describe(change: { [K in keyof ClientPart]: ClientPart[K] | undefined }): void {
-    this.client = given({ ...this.client, ...change }) as ClientPart;
-    this.clientChanged = true;
   }
 
   private now(): number {
@@ -265,47 +211,22 @@ export class RoompulseClient {
     if (this.offset === undefined) return;
     for (const snapshot of this.untimed.splice(0)) {
       for (const sample of this.sampler.add({ ...snapshot, at: snapshot.at + this.offset })) {
-        this.samples.push(sample);
+        this.reporter.addSamples([sample]);
         if ((sample.StartMs + sample.DurMs) % REPORT_MS === 0) this.finishReport();
       }
     }
   }
 
-  /** Make a report of what there is and put it into the queue. */
+  /** Put a report of what there is into the queue. */
   private finishReport(): void {
-    if (this.offset === undefined) return;
-    const samples = this.samples.splice(0);
-    const events = this.events.splice(0).map(({ at, event }) => ({ AtMs: Math.round(at + this.offset!), ...event }));
-    if (samples.length === 0 && events.length === 0 && !this.clientChanged) return;
-    divideSamples(samples).forEach((part, i) => this.enqueue(part, i === 0 ? events : []));
+    if (this.offset === undefined || !this.reporter.finish(localNow(), this.offset)) return;
     setTimeout(() => this.sender.kick(), this.state === "over" ? 0 : this.spread);
-  }
-
-  private enqueue(samples: Sample[], events: ClientEvent[]): void {
-    const { sdkAppId, userId, roomId, privateMapKey } = this.options;
-    const report: Report = given({
-      SdkAppId: sdkAppId,
-      UserId: userId,
-      RoomId: roomId,
-      PrivateMapKey: privateMapKey,
-      SessionId: this.sessionId,
-      Seq: (this.seq += 1),
-      SentMs: Math.round(this.now()),
-      Client: this.clientChanged
-        ? { ...this.client, JoinMs: this.client.JoinMs ?? Math.round(this.joinedAt + (this.offset ?? 0)) }
-        : undefined,
-      Samples: samples,
-      Events: events,
-    });
-    this.clientChanged = false;
-    const lost = this.queue.push({ sessionId: this.sessionId, seq: report.Seq, body: JSON.stringify(report) });
-    for (const entry of lost) this.fail("overflow", 0, "", `report ${entry.seq} was given up, too many are pending`);
   }
 
   /** The page may be gone in a moment. */
   private flush(): void {
     if (this.state === "new") return;
-    this.samples.push(...this.sampler.cut());
+    this.reporter.addSamples(this.sampler.cut());
     this.finishReport();
     this.sender.flush();
   }
@@ -336,12 +257,14 @@ export class RoompulseClient {
     clearTimeout(this.pollTimer);
     this.schedule();
     this.process();
+    if (this.offset !== undefined) await this.queue.adopt(this.now()).catch(() => undefined);
+    this.sender.kick();
   }
 
   /** Once the machine has slept, the local clock is behind: the offset is no longer true. */
   private checkClock(): void {
     if (this.offset === undefined || !clockJumped(this.clockReference, Date.now() - localNow())) return;
-    this.samples.push(...this.sampler.reset());
+    this.reporter.addSamples(this.sampler.reset());
     this.finishReport();
     this.offset = undefined;
     void this.fixClock();
@@ -368,9 +291,9 @@ function freshId(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function tabStorage(): Store | undefined {
+function browserStorage(): Store | undefined {
   try {
-    return window.sessionStorage;
+    return knowsOtherTabs ? window.localStorage : window.sessionStorage;
   } catch {
     return undefined;
   }

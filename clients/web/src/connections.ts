@@ -35,6 +35,9 @@ export interface TrackState {
   paused?: boolean;
 }
 
+/** A connection that was replaced by another one is silent; two that are alive differ by packets. */
+const SILENT_MS = 1000;
+
 /** How a connection came or went. */
 export type ConnectionChange = "connected" | "lost" | "streams";
 
@@ -185,9 +188,14 @@ function defaultType(track: MediaStreamTrack): StreamType {
   return track.getSettings().displaySurface === undefined ? "big" : "sub";
 }
 
-/** A stream that goes over several connections counts on the first of them. */
-function firstOfEach<T extends Reading>(readings: T[]): T[] {
-  return [...new Map([...readings].reverse().map((reading) => [keyOf(reading), reading])).values()];
+/** A stream that goes over several connections counts on the first of them, unless only a later one is still heard. */
+export function firstOfEach<T extends Reading & { heard?: number }>(readings: T[]): T[] {
+  const found = new Map<string, T>();
+  for (const reading of readings) {
+    const first = found.get(keyOf(reading));
+    if (first === undefined || (reading.heard ?? 0) > (first.heard ?? 0) + SILENT_MS) found.set(keyOf(reading), reading);
+  }
+  return [...found.values()];
 }
 
 function values(report: { forEach(visit: (stat: Stat) => void): void }): Stat[] {

@@ -1,9 +1,14 @@
-/** Reports that the server has not acknowledged yet, kept over reloads of the page. */
+/** Reports that the server has not acknowledged yet, kept over reloads and visits. */
 
-/** One report as it was made; its text carries everything but the UserSig. */
+import { sessionsOfPage, type Sessions } from "./sessions.js";
+
+/** One report as it was made; its text carries everything but the credentials. */
 export interface Pending {
   sessionId: string;
   seq: number;
+  roomId: number | string;
+  /** Server time. */
+  sentMs: number;
   body: string;
 }
 
@@ -16,29 +21,35 @@ export interface Store {
   readonly length: number;
 }
 
-/** Reports at most: beyond that the oldest is given up. */
-export const MAX_PENDING = 30;
+/** What may be pending at most, an hour of a small call: beyond that the oldest is given up. */
+export interface Limits {
+  reports: number;
+  characters: number;
+}
 
-/** Sessions of this page that go on; what other sessions left behind may be taken over. */
-const alive = new Set<string>();
+export const LIMITS: Limits = { reports: 360, characters: 1_000_000 };
+/** The server refuses what is older. */
+export const MAX_AGE_MS = 24 * 3600 * 1000;
 
-/** First in, first out, at most `MAX_PENDING`, mirrored to storage where there is one. */
+const ALL = "roompulse:";
+
+/** First in, first out, within its limits, mirrored to storage where there is one: an entry for each report. */
 export class ReportQueue {
   private entries: Pending[] = [];
-  private readonly key: string;
+  private readonly ofUser: string;
+  private readonly letGo: () => void;
 
   /** Entries are kept under the user, so that one user's reports are never sent as another's. */
   constructor(
     private readonly store: Store | undefined,
     sdkAppId: number,
     userId: string,
-    private readonly sessionId: string,
-    private readonly limit: number = MAX_PENDING,
+    readonly sessionId: string,
+    private readonly limits: Limits = LIMITS,
+    private readonly sessions: Sessions = sessionsOfPage,
   ) {
-    const prefix = `roompulse:${sdkAppId}:${userId}:`;
-    this.key = prefix + sessionId;
-    alive.add(sessionId);
-    this.adopt(prefix);
+    this.ofUser = `${ALL}${sdkAppId}:${encodeURIComponent(userId)}:`;
+    this.letGo = sessions.hold(sessionId);
   }
 
   get length(): number {
@@ -57,64 +68,95 @@ export class ReportQueue {
   /** Add a report; gives those that had to go for it. */
   push(entry: Pending): Pending[] {
     this.entries.push(entry);
-    const given = this.entries.splice(0, Math.max(0, this.entries.length - this.limit));
-    this.save();
-    return given;
+    this.write(entry);
+    return this.trim();
   }
 
   /** Forget a report: it is safe, or it is refused for good. */
   remove(entry: Pending): void {
     this.entries = this.entries.filter((other) => other.sessionId !== entry.sessionId || other.seq !== entry.seq);
-    this.save();
+    this.erase(this.keyOf(entry));
   }
 
   clear(): void {
-    this.entries = [];
-    this.save();
+    for (const entry of this.entries.splice(0)) this.erase(this.keyOf(entry));
   }
 
   /** The session is over; what is still pending waits in storage for the next one. */
   release(): void {
-    alive.delete(this.sessionId);
+    this.letGo();
   }
 
-  private adopt(prefix: string): void {
+  /**
+   * Take over what earlier sessions of the user left behind, at most a day old; it goes out first. Anybody's older
+   * reports are deleted. `now` is server time.
+   */
+  async adopt(now: number): Promise<void> {
     if (this.store === undefined) return;
+    const alive = await this.sessions.alive();
+    const found: Pending[] = [];
+    for (const key of this.keys()) {
+      const entry = parse(this.store.getItem(key));
+      if (entry === undefined || now - entry.sentMs > MAX_AGE_MS) this.erase(key);
+      else if (key === this.keyOf(entry) && !alive.has(entry.sessionId)) found.push(entry);
+    }
+    found.sort((a, b) => a.sentMs - b.sentMs || a.seq - b.seq);
+    const known = new Set(this.entries.map((entry) => this.keyOf(entry)));
+    this.entries.unshift(...found.filter((entry) => !known.has(this.keyOf(entry))));
+    this.trim();
+  }
+
+  private trim(): Pending[] {
+    let characters = this.entries.reduce((sum, entry) => sum + entry.body.length, 0);
+    const given: Pending[] = [];
+    while (this.entries.length > 1 && (this.entries.length > this.limits.reports || characters > this.limits.characters)) {
+      const oldest = this.entries.shift()!;
+      characters -= oldest.body.length;
+      this.erase(this.keyOf(oldest));
+      given.push(oldest);
+    }
+    return given;
+  }
+
+  private keyOf(entry: Pending): string {
+    return `${this.ofUser}${entry.sessionId}:${entry.seq}`;
+  }
+
+  private keys(): string[] {
     try {
-      const keys = Array.from({ length: this.store.length }, (_, i) => this.store!.key(i));
-      for (const key of keys) {
-        if (key === null || !key.startsWith(prefix) || alive.has(key.slice(prefix.length))) continue;
-        this.entries.push(...parse(this.store.getItem(key)));
-        this.store.removeItem(key);
-      }
+      const keys = Array.from({ length: this.store!.length }, (_, i) => this.store!.key(i));
+      return keys.filter((key) => key !== null).filter((key) => key.startsWith(ALL));
     } catch {
       // Storage may be forbidden; then nothing was left behind either.
+      return [];
     }
-    this.entries = this.entries.slice(-this.limit);
-    if (this.entries.length > 0) this.save();
   }
 
-  private save(): void {
-    if (this.store === undefined) return;
+  private write(entry: Pending): void {
     try {
-      if (this.entries.length === 0) this.store.removeItem(this.key);
-      else this.store.setItem(this.key, JSON.stringify(this.entries));
+      this.store?.setItem(this.keyOf(entry), entry.body);
     } catch {
-      // Full or forbidden storage: the reports stay in memory.
+      // Full or forbidden storage: the report stays in memory.
+    }
+  }
+
+  private erase(key: string): void {
+    try {
+      this.store?.removeItem(key);
+    } catch {
+      // Forbidden storage.
     }
   }
 }
 
-function parse(text: string | null): Pending[] {
+function parse(body: string | null): Pending | undefined {
   try {
-    const value: unknown = JSON.parse(text ?? "[]");
-    return Array.isArray(value) ? value.filter(isPending) : [];
+    const report = JSON.parse(body ?? "") as Record<string, unknown> | null;
+    const { SessionId: sessionId, Seq: seq, RoomId: roomId, SentMs: sentMs } = report ?? {};
+    if (typeof sessionId !== "string" || typeof seq !== "number" || typeof sentMs !== "number") return undefined;
+    if (typeof roomId !== "string" && typeof roomId !== "number") return undefined;
+    return { sessionId, seq, roomId, sentMs, body: body! };
   } catch {
-    return [];
+    return undefined;
   }
-}
-
-function isPending(value: unknown): value is Pending {
-  const entry = value as Partial<Pending> | null;
-  return typeof entry?.sessionId === "string" && typeof entry.seq === "number" && typeof entry.body === "string";
 }

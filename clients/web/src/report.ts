@@ -79,12 +79,11 @@ export interface ClientPart {
   LeaveReason?: number;
 }
 
-/** A report without its UserSig, which is put in when it is sent. */
+/** A report without its credentials, which are put in when it is sent. */
 export interface Report {
   SdkAppId: number;
   UserId: string;
   RoomId: number | string;
-  PrivateMapKey?: string;
   SessionId: string;
   Seq: number;
   SentMs: number;
@@ -103,23 +102,29 @@ export function byteLength(text: string): number {
   return encoder.encode(text).length;
 }
 
+/** What one report carries. */
+export interface Content {
+  Samples: Sample[];
+  Events: ClientEvent[];
+}
+
 /**
- * Divide samples over as few reports as fit the limit, in order. Events and `Client` belong to the first.
- * At least one part is given, also without samples; a sample that alone exceeds the limit is a part of its own.
+ * Divide samples and events over as few reports as fit the limit, in order, events last.
+ * At least one part is given, also without content; what alone exceeds the limit is a part of its own.
  */
-export function divideSamples(samples: Sample[], limit: number = MAX_REPORT_BYTES): Sample[][] {
-  const parts: Sample[][] = [[]];
+export function divide(samples: Sample[], events: ClientEvent[], limit: number = MAX_REPORT_BYTES): Content[] {
+  const parts: Content[] = [{ Samples: [], Events: [] }];
   let size = 0;
-  for (const sample of samples) {
-    const bytes = byteLength(JSON.stringify(sample)) + 1;
-    const part = parts[parts.length - 1]!;
-    if (part.length > 0 && size + bytes > limit) {
-      parts.push([sample]);
-      size = bytes;
-    } else {
-      part.push(sample);
-      size += bytes;
+  const place = (item: Sample | ClientEvent): Content => {
+    const bytes = byteLength(JSON.stringify(item)) + 1;
+    if (size > 0 && size + bytes > limit) {
+      parts.push({ Samples: [], Events: [] });
+      size = 0;
     }
-  }
+    size += bytes;
+    return parts[parts.length - 1]!;
+  };
+  for (const sample of samples) place(sample).Samples.push(sample);
+  for (const event of events) place(event).Events.push(event);
   return parts;
 }

@@ -38,9 +38,18 @@ export function retryAfterMs(value: string | null, now: number): number | undefi
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
-/** The report's text with the UserSig in it: the same bytes each time, as long as the UserSig is the same. */
-export function withUserSig(body: string, userSig: string): string {
-  return `{"UserSig":${JSON.stringify(userSig)},${body.slice(1)}`;
+/** What proves that the user may report. It is never stored. */
+export interface Credentials {
+  userSig: string;
+  /** The room that the key is for. */
+  roomId: number | string;
+  privateMapKey?: string | undefined;
+}
+
+/** The report's text with the credentials in it: the same bytes each time, as long as they are the same. */
+export function withCredentials(entry: Pending, { userSig, roomId, privateMapKey }: Credentials): string {
+  const key = privateMapKey === undefined || entry.roomId !== roomId ? "" : `"PrivateMapKey":${JSON.stringify(privateMapKey)},`;
+  return `{"UserSig":${JSON.stringify(userSig)},${key}${entry.body.slice(1)}`;
 }
 
 export interface Answer {
@@ -49,6 +58,8 @@ export interface Answer {
   status: number;
   code: string;
   reason: string;
+  /** What the server objected to; empty where it did not say. */
+  field: string;
   /** Items of the report that were refused while the rest was accepted. */
   rejected: { Index: number; Field: string; Code: string; Reason: string }[];
 }
@@ -65,7 +76,7 @@ export class Sender {
   constructor(
     private readonly url: string,
     private readonly queue: ReportQueue,
-    private userSig: string,
+    private credentials: Credentials,
     private readonly onAnswer: (answer: Answer) => void,
   ) {}
 
@@ -73,8 +84,8 @@ export class Sender {
     return this.state === "stopped";
   }
 
-  setUserSig(userSig: string): void {
-    this.userSig = userSig;
+  setCredentials(credentials: Credentials): void {
+    this.credentials = credentials;
     if (this.state === "stopped") return;
     this.state = "running";
     this.kick();
@@ -95,7 +106,7 @@ export class Sender {
     if (this.state !== "running") return;
     let room = KEEPALIVE_BYTES;
     for (const entry of [...this.queue.all()].reverse()) {
-      const body = withUserSig(entry.body, this.userSig);
+      const body = withCredentials(entry, this.credentials);
       room -= byteLength(body);
       if (room < 0) return;
       if (!this.handedOver.has(entry)) void this.handOver(entry, body);
@@ -110,8 +121,9 @@ export class Sender {
 
   private async run(): Promise<void> {
     for (let entry = this.queue.first(); entry !== undefined && this.state === "running"; entry = this.queue.first()) {
-      const response = await this.post(entry);
-      const answer = await this.judge(entry, response);
+      const used = this.credentials;
+      const response = await this.post(withCredentials(entry, used));
+      const answer = await this.judge(entry, response, used);
       if (answer.verdict === "again") {
         this.failures += 1;
         const asked = response?.headers.get("Retry-After") ?? null;
@@ -125,8 +137,7 @@ export class Sender {
     }
   }
 
-  private async post(entry: Pending): Promise<Response | undefined> {
-    const text = withUserSig(entry.body, this.userSig);
+  private async post(text: string): Promise<Response | undefined> {
     try {
       const zipped = byteLength(text) >= COMPRESS_FROM_BYTES ? await gzip(text) : undefined;
       return await fetch(this.url, {
@@ -142,6 +153,7 @@ export class Sender {
 
   private async handOver(entry: Pending, body: string): Promise<void> {
     this.handedOver.add(entry);
+    const used = this.credentials;
     try {
       const response = await fetch(this.url, {
         method: "POST",
@@ -150,7 +162,7 @@ export class Sender {
         headers: { "Content-Type": "text/plain" },
         body,
       });
-      await this.judge(entry, response);
+      await this.judge(entry, response, used);
     } catch {
       globalThis.navigator?.sendBeacon?.(this.url, body);
     } finally {
@@ -158,11 +170,15 @@ export class Sender {
     }
   }
 
-  private async judge(entry: Pending, response: Response | undefined): Promise<Answer> {
-    const verdict = response === undefined ? "again" : verdictOf(response.status);
+  private async judge(entry: Pending, response: Response | undefined, used: Credentials): Promise<Answer> {
     const content = await readAnswer(response);
+    let verdict = response === undefined ? "again" : verdictOf(response.status);
+    // An earlier session's report of a room whose key is lost can never be sent.
+    const keyLost = content.field === "PrivateMapKey" && entry.roomId !== used.roomId;
+    if (verdict === "unauthorized" && keyLost) verdict = "refused";
     if (verdict === "accepted" || verdict === "refused") this.queue.remove(entry);
-    if (verdict === "unauthorized") this.state = "waiting for a UserSig";
+    // Newer credentials may have come while the answer was under way.
+    if (verdict === "unauthorized" && used === this.credentials) this.state = "waiting for a UserSig";
     if (verdict === "forbidden") {
       this.stop();
       this.queue.clear();
@@ -173,14 +189,15 @@ export class Sender {
   }
 }
 
-async function readAnswer(response: Response | undefined): Promise<Pick<Answer, "code" | "reason" | "rejected">> {
+async function readAnswer(response: Response | undefined): Promise<Pick<Answer, "code" | "reason" | "field" | "rejected">> {
   try {
     const body = (await response?.json()) as
-      | { Error?: { Code?: string; Reason?: string }; Rejected?: Answer["rejected"] }
+      | { Error?: { Code?: string; Reason?: string; Field?: string }; Rejected?: Answer["rejected"] }
       | undefined;
-    return { code: body?.Error?.Code ?? "", reason: body?.Error?.Reason ?? "", rejected: body?.Rejected ?? [] };
+    const { Code: code = "", Reason: reason = "", Field: field = "" } = body?.Error ?? {};
+    return { code, reason, field, rejected: body?.Rejected ?? [] };
   } catch {
-    return { code: "", reason: "", rejected: [] };
+    return { code: "", reason: "", field: "", rejected: [] };
   }
 }
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Sample, StreamType } from "../src/report.js";
-import { GRID_MS, Sampler, volumeOf } from "../src/samples.js";
+import { volumeOf } from "../src/arithmetic.js";
+import { GRID_MS, Sampler } from "../src/samples.js";
 import type { LocalReading, RemoteReading, Snapshot } from "../src/stats.js";
 import { bindings, recording, snapshots } from "./recording.js";
 

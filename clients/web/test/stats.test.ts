@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { firstOfEach } from "../src/connections.js";
 import { readStats, type Bindings, type Stat } from "../src/stats.js";
 import { bindings, recording } from "./recording.js";
 
@@ -66,4 +67,13 @@ test("of two entries for one stream the one heard last is alive", () => {
 test("without transport entries the nominated pair is the path", () => {
   const pair: Stat = { id: "P", type: "candidate-pair", timestamp: 1, nominated: true, bytesSent: 7 };
   assert.deepEqual(readStats([pair, { ...pair, id: "Q", nominated: false }], bindings).paths, [{ id: "P", sent: 7 }]);
+});
+
+test("of two connections the first counts, unless it is silent while the other one is heard", () => {
+  const over = (id: string, heard?: number) => ({ id, at: 9000, type: "big", userId: "bob", muted: false, ...(heard && { heard }) }) as const;
+  const chosen = (...readings: ReturnType<typeof over>[]) => firstOfEach(readings).map(({ id }) => id);
+  assert.deepEqual(chosen(over("1/I", 8900), over("2/I", 8950)), ["1/I"]);
+  assert.deepEqual(chosen(over("1/I", 4000), over("2/I", 8950)), ["2/I"]);
+  assert.deepEqual(chosen(over("1/I"), over("2/I")), ["1/I"]);
+  assert.deepEqual(firstOfEach([over("1/I"), { ...over("2/I"), userId: "carol" }]).length, 2);
 });
