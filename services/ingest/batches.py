@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from services.ingest.outlet import Budget
     from services.runtime.settings import Settings
 
+_BUSY = 2000
+"""Reports a second from which on it pays to wait the whole time for others; who has few can do without."""
+_SHORTEST = 0.1
 _HEAD, _TAIL = b'{"Reports":[', b"]}"
 
 
@@ -47,6 +50,9 @@ class Batcher:
 
     def __init__(self, settings: Settings, outlet: Sink, budget: Budget) -> None:
         self._linger_s = settings.ingest_linger_ms / 1000
+        self._share = _SHORTEST
+        self._added = 0
+        self._flushed_at = 0.0
         self._max_reports = settings.ingest_batch_reports
         self._max_bytes = settings.ingest_batch_bytes
         self._ack_timeout_s = settings.ingest_ack_timeout_s
@@ -71,7 +77,8 @@ class Batcher:
         if batch is None:
             batch = self._open[partition] = _Batch(partition)
             if self._timer is None:
-                self._timer = loop.call_later(self._linger_s, self.flush)
+                self._timer = loop.call_later(self._linger_s * self._share, self.flush)
+        self._added += 1
         waiter: asyncio.Future[None] = loop.create_future()
         batch.reports.append(encoded)
         batch.waiters.append(waiter)
@@ -85,6 +92,9 @@ class Batcher:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        now = asyncio.get_running_loop().time()
+        self._share = share_of_linger(self._added, now - self._flushed_at)
+        self._added, self._flushed_at = 0, now
         for batch in list(self._open.values()):
             self._send(batch)
 
@@ -115,6 +125,11 @@ class Batcher:
                     waiter.set_result(None)
 
         task.add_done_callback(delivered)
+
+
+def share_of_linger(reports: int, seconds: float) -> float:
+    """How much of the linger is worth its wait, by the reports of the last seconds."""
+    return min(1.0, max(_SHORTEST, reports / max(seconds, 0.001) / _BUSY))
 
 
 def _fail(waiters: list[asyncio.Future[None]], reason: str) -> None:

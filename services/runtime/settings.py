@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     ingest_body_timeout_s: float = Field(default=20, gt=0)
     """Seconds within which the whole body of a request must have come."""
     ingest_linger_ms: int = Field(default=25, ge=0)
-    """How long reports wait for others that go into the same record."""
+    """How long reports wait at most for others that go into the same record; less where few come."""
     ingest_batch_reports: int = Field(default=500, ge=1)
     """A record is sent at once when it carries so many reports."""
     ingest_batch_bytes: int = Field(default=256 * 1024, ge=1024)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from schemas.reports import AcceptedReport, ReportBatch
-from services.ingest.batches import Batcher
+from services.ingest.batches import Batcher, share_of_linger
 from services.ingest.outlet import Budget
 from services.ingest.refusals import Refusal, unavailable
 from services.runtime.settings import Settings
@@ -91,6 +91,14 @@ async def test_a_record_is_sent_when_its_time_has_come() -> None:
     assert bench.sink.sequences == [[1, 2]]
     await asyncio.wait_for(bench.add(3), 5)
     assert bench.sink.sequences == [[1, 2], [3]]
+
+
+@pytest.mark.parametrize(
+    ("reports", "seconds", "share"),
+    [(0, 0, 0.1), (1, 3600, 0.1), (5, 0.01, 0.25), (50, 0.025, 1.0), (5000, 0.025, 1.0)],
+)
+def test_who_has_many_reports_waits_longer_for_a_fuller_record(reports: int, seconds: float, share: float) -> None:
+    assert share_of_linger(reports, seconds) == pytest.approx(share)
 
 
 async def test_a_user_in_a_room_stays_in_one_partition_and_a_room_spreads() -> None:
