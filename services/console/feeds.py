@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 POLL_S = 2.0
-HEARTBEAT_S = 10.0
+HEARTBEAT_S = 5.0
 LINGER_S = 60.0
 """A feed outlives its last viewer by this long, so that one who comes back can resume."""
 RECENT_MS = 10 * 60_000

@@ -16,7 +16,7 @@ import click
 import structlog
 
 from services.console.publisher import publish_applications
-from services.console.store import ApplicationStore, UnknownApplication
+from services.console.store import ApplicationStore, DatabaseUnusable, UnknownApplication
 from services.embedded import kafka
 from services.embedded.children import Child
 from services.runtime.clickhouse import migrate
@@ -47,7 +47,7 @@ def up_forever(settings: Settings, *, demo: bool) -> int:
     configure_logging(settings, "up")
     try:
         return asyncio.run(_Supervisor(settings, demo=demo).run())
-    except (CannotStart, SecretKeyError, TopicMismatch) as error:
+    except (CannotStart, DatabaseUnusable, SecretKeyError, TopicMismatch) as error:
         click.echo(f"roompulse up: {error}", err=True)
         return 1
 

@@ -15,7 +15,7 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from services.console.store import ApplicationStore, UnknownApplication
+from services.console.store import ApplicationStore, DatabaseUnusable, UnknownApplication
 from services.runtime.clock import now_ms
 from services.runtime.secrets import SecretKeyError
 from services.runtime.settings import Settings
@@ -161,7 +161,7 @@ def _application(settings: Settings, sdk_app_id: int | None, secret_key: str | N
             application = store.get(sdk_app_id) if sdk_app_id is not None else _only(store.all())
         finally:
             store.close()
-    except (UnknownApplication, SecretKeyError) as error:
+    except (UnknownApplication, DatabaseUnusable, SecretKeyError) as error:
         raise click.ClickException(str(error)) from error
     return application.sdk_app_id, application.secret_key
 

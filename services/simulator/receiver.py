@@ -13,7 +13,8 @@ from aiohttp import web
 from msgspec import Struct
 
 from schemas.callbacks import sign_matches
-from services.console.store import ApplicationStore, UnknownApplication
+from services.console.store import ApplicationStore, DatabaseUnusable, UnknownApplication
+from services.runtime.service import CannotStart
 from services.runtime.web import add_health_routes, json_answer, start_site
 
 if TYPE_CHECKING:
@@ -176,7 +177,10 @@ def keys_in(store: ApplicationStore) -> KeyOf:
 
 async def run(settings: Settings, stopping: asyncio.Event, *, quiet: bool = False) -> None:
     """Serve on `Settings.demo_receiver_port` until the event is set."""
-    store = ApplicationStore(settings)
+    try:
+        store = ApplicationStore(settings)
+    except DatabaseUnusable as error:
+        raise CannotStart(str(error)) from error
     receiver = Receiver(keys_in(store), quiet=quiet)
     runner = await start_site(receiver.application(), settings, settings.demo_receiver_port)
     try:

@@ -3,7 +3,7 @@ import { useEffect, useState } from "react";
 import { type Attempt, BUCKET_MS, type Changes, type Latest, type Point, POINTS, streamUrl } from "./api";
 
 const SHOWN_ATTEMPTS = 50;
-const SILENCE_MS = 25_000; // heartbeats come every 10 s
+const SILENCE_MS = 15_000; // heartbeats come every 5 s
 const AGAIN_MS = 3_000;
 
 export interface Live {
