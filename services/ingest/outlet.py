@@ -57,6 +57,7 @@ class Outlet:
         self._reachable = False
         self._outstanding = 0
         self._progress_at = 0.0
+        self._acknowledged_at = 0.0
         self._task: asyncio.Task[None] | None = None
         self._deliveries: set[asyncio.Task[None]] = set()
         self.quality_partitions = 0
@@ -114,12 +115,14 @@ class Outlet:
                     failure = error
                     metrics.FAILED_RECORDS.labels(record.topic).inc()
                 else:
-                    self._progress_at = asyncio.get_running_loop().time()
+                    self._progress_at = self._acknowledged_at = asyncio.get_running_loop().time()
+                    if producer is self._producer:
+                        self._found(reachable=True)
                     metrics.RECORDS.labels(record.topic).inc()
                     metrics.RECORD_BYTES.labels(record.topic).inc(len(record.value))
             if failure is not None:
                 raise failure
-        except (KafkaError, AssertionError) as error:
+        except Exception as error:
             self._judge(producer, error)
             raise
         finally:
@@ -152,6 +155,8 @@ class Outlet:
                 await self._watch(producer)
             except (KafkaError, OSError) as error:
                 log.warning("waiting for Kafka", bootstrap=self._settings.kafka_bootstrap, error=str(error))
+            except Exception:
+                log.exception("the Kafka producer failed, making another")
             finally:
                 self._producer, self._reachable = None, False
                 await _close(producer)
@@ -164,14 +169,19 @@ class Outlet:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._broken.wait(), _LOOK_EVERY_S)
                 return
-            reachable = await self._look(producer)
-            if reachable is not self._reachable:
-                log.warning("Kafka is back" if reachable else "Kafka is out of reach")
-            self._reachable = reachable
+            began = loop.time()
+            answered = await self._look(producer)
+            # What Kafka acknowledged meanwhile says more than a question that it was asked before.
+            self._found(reachable=answered or self._acknowledged_at > began)
             stuck_s = loop.time() - self._progress_at
             if self._reachable and self._outstanding and stuck_s > _STUCK_AFTER_S:
                 log.warning("Kafka acknowledges nothing, making another producer", seconds=round(stuck_s))
                 return
+
+    def _found(self, *, reachable: bool) -> None:
+        if reachable is not self._reachable:
+            log.warning("Kafka is back" if reachable else "Kafka is out of reach")
+            self._reachable = reachable
 
     async def _look(self, producer: AIOKafkaProducer) -> bool:
         try:
