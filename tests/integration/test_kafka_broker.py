@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import uuid
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from services.embedded.kafka import prepare
 from services.embedded.kafka.configuration import MESSAGE_MAX_BYTES
 from services.runtime.settings import Settings
+from tests.support.clickhouse import free_port
 from tests.support.kafka import KafkaBroker
 
 if TYPE_CHECKING:
@@ -228,6 +230,13 @@ async def test_stopping_is_clean_and_a_second_start_formats_nothing_and_needs_no
     assert "since clean shutdown file was found" in said
     assert [line for line in said.splitlines() if " INFO " not in line] == []
     assert len(said.splitlines()) < 20
+
+
+def test_a_cluster_id_may_begin_with_a_hyphen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" * 16))
+    prepare(Settings(data=tmp_path, kafka_bootstrap=f"127.0.0.1:{free_port()}"))
+    (written,) = tmp_path.rglob("meta.properties")
+    assert "cluster.id=-Pj4" in written.read_text()
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:

@@ -101,8 +101,9 @@ def _write_configuration(folder: Path, host: str, port: int) -> Path:
 
 
 def _format(java_command: list[str], env: dict[str, str], properties: Path) -> None:
-    cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-    arguments = ["kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster_id, "-c", str(properties)]
+    # One in 64 begins with a hyphen, which only this spelling keeps from being taken for an option.
+    cluster_id = "--cluster-id=" + urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    arguments = ["kafka.tools.StorageTool", "format", "--ignore-formatted", cluster_id, "-c", str(properties)]
     done = subprocess.run([*java_command, *arguments], env=env, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines()
