@@ -45,6 +45,9 @@ run: setup ## Start everything (ARGS="--data DIR" is passed on to `roompulse up`
 test: setup chromium lint ## Lint, types and every test of the suite
 	$(BIN)/pytest $(ARGS)
 
+chaos: setup ## kill -9 of every part amid 200,000 samples, again and again (about 20 minutes; ARGS="-k kafka" is one of them)
+	$(BIN)/pytest tests/chaos/full.py -s --timeout=1800 --show-capture=no $(ARGS)
+
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -61,4 +64,4 @@ docs: setup ## Write the generated pages anew
 clean: ## Remove what the targets above made, the data folder excepted
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup web chromium lock run test lint format docs clean
+.PHONY: help setup web chromium lock run test chaos lint format docs clean

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
-import psutil
-import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from schemas.topics import DELIVERIES, EVENTS, QUALITY, RETRIES, TASKS, TOUCHED
+from schemas.topics import EVENTS, RETRIES
 from services.console.store import ApplicationStore
-from services.embedded.kafka import wait_ready
 from tests.chaos import tables
 from tests.chaos.customer import Customer
+from tests.chaos.kills import PROCESSED, Killer
 from tests.chaos.stream import Stream
 from tests.support.clickhouse import ClickHouseServer
 from tests.support.lag import group_lag
@@ -28,54 +25,10 @@ if TYPE_CHECKING:
 
     from services.runtime.settings import Settings
     from services.simulator.traffic.scenario import Scenario
+    from tests.chaos.kills import Kill, Plan
 
-log = structlog.get_logger(__name__)
-
-Victim = Literal["ingest", "processor", "dispatcher", "clickhouse", "kafka", "everything"]
-Plan = tuple[tuple[int, Victim], ...]
-"""Who is killed, and after how many samples."""
 SDK_APP_ID = 1400000007
-PROCESSED = [topic.name for topic in (QUALITY, EVENTS, TASKS, DELIVERIES, TOUCHED)]
-TRIES = 30
-FLOW = 2_000
-"""Samples that are sent for each try to find the middle of the work."""
-BACK_WITHIN_S = 120.0
 DRAINED_WITHIN_S = 300.0
-
-
-@dataclass
-class Kill:
-    """What was outstanding at a kill, counted while those who work on it stood still."""
-
-    victim: Victim
-    samples: int
-    """Samples sent so far."""
-    requests: int
-    """Requests on their way to ingest and not answered."""
-    callbacks: int
-    """Callbacks on their way to the customer and not answered."""
-    processor: dict[str, int]
-    """By topic, records that the processor had not committed."""
-    dispatcher: int
-    """Events that the dispatcher had not committed."""
-    back_s: float = 0.0
-    """Seconds until all that had to was ready again."""
-
-    @property
-    def in_the_middle(self) -> bool:
-        """Whether requests and offsets were outstanding, above all those that the victim works on."""
-        callbacks = bool(self.callbacks and self.dispatcher)
-        samples = bool(self.processor[QUALITY.name])
-        match self.victim:
-            case "ingest" | "kafka":
-                chosen = any(self.processor.values())
-            case "processor" | "clickhouse":
-                chosen = samples
-            case "dispatcher":
-                chosen = callbacks
-            case "everything":
-                chosen = callbacks and samples
-        return self.requests > 0 and chosen
 
 
 @dataclass
@@ -127,10 +80,14 @@ class Outcome:
 class Run:
     """An installation of its own with one application. As a context manager it is started, and stopped at the end."""
 
-    def __init__(self, data: Path, scenario: Scenario, *, seed: int = 0) -> None:
-        """`seed` decides how long after each point of the plan the kill comes."""
+    def __init__(self, data: Path, scenario: Scenario, *, seed: int = 0, at_work_s: float = 0.0) -> None:
+        """`seed` decides how long after each point of the plan the kill comes.
+
+        Who has come back is left at work for a time of up to `at_work_s` before the next kill.
+        """
         self._scenario = scenario
         self._random = Random(seed)
+        self._at_work_s = at_work_s
         self._up = Up(data)
         self._settings = self._up.settings
         self._customer = Customer()
@@ -187,69 +144,17 @@ class Run:
         )
 
     async def _kill_by(self, plan: Plan, stream: Stream) -> list[Kill]:
+        killer = Killer(self._up, stream, self._customer, self._random)
         kills = []
         for number, (at, victim) in enumerate(plan, 1):
             await stream.reached(at)
-            kill = await self._kill_in_the_middle(victim, stream)
+            kill = await killer.kill(victim)
             # Traffic goes on while the victim is away, but not beyond the next kill, or nothing would be left for it.
             await stream.hold_at(plan[number][0] if number < len(plan) else None)
-            began = time.monotonic()
-            if victim == "everything":
-                await asyncio.to_thread(self._up.start)
-            await self._back(victim)
-            kill.back_s = round(time.monotonic() - began, 1)
-            log.info("killed", **asdict(kill))
+            await killer.revive(kill)
             kills.append(kill)
+            await asyncio.sleep(self._random.random() * self._at_work_s)
         return kills
-
-    async def _kill_in_the_middle(self, victim: Victim, stream: Stream) -> Kill:
-        kill: Kill | None = None
-        for _ in range(TRIES):
-            await stream.hold_at(stream.samples + FLOW)
-            await asyncio.sleep(self._random.random() / 4)
-            kill = await self._kill_unless_idle(victim, stream)
-            if kill.in_the_middle:
-                return kill
-        raise AssertionError(f"never in the middle of the work: {kill}")
-
-    async def _kill_unless_idle(self, victim: Victim, stream: Stream) -> Kill:
-        """Stop those who could change the numbers, count, and kill where that is the middle of the work."""
-        parts = self._up.parts()
-        stopped = {"processor", "dispatcher", "clickhouse", victim} - {"kafka", "everything"}
-        for name in stopped:
-            parts[name].suspend()
-        try:
-            # The customer's answers to a stopped dispatcher are on their way to nobody.
-            callbacks = self._customer.in_the_air
-            kill = await self._outstanding(victim, stream, callbacks)
-            if kill.in_the_middle and victim == "everything":
-                await asyncio.to_thread(self._up.kill9_everything)
-            elif kill.in_the_middle:
-                parts[victim].kill()
-                await asyncio.to_thread(parts[victim].wait)
-            return kill
-        finally:
-            for name in stopped:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    parts[name].resume()
-
-    async def _outstanding(self, victim: Victim, stream: Stream, callbacks: int) -> Kill:
-        bootstrap = self._settings.kafka_bootstrap
-        processor, dispatcher = await asyncio.gather(
-            group_lag(bootstrap, "processor", PROCESSED), group_lag(bootstrap, "dispatcher", [EVENTS.name])
-        )
-        return Kill(victim, stream.samples, stream.unanswered, callbacks, processor, dispatcher[EVENTS.name])
-
-    async def _back(self, victim: Victim) -> None:
-        """Return when the victim is at work again, and whoever cannot work without it."""
-        everybody = victim in ("kafka", "everything")
-        names = ("ingest", "processor", "dispatcher", "clickhouse") if everybody else (victim,)
-        if victim == "kafka":
-            await wait_ready(self._settings.kafka_bootstrap, BACK_WITHIN_S)
-        deadline = time.monotonic() + BACK_WITHIN_S
-        while not all([await asyncio.to_thread(self._up.ready, name) for name in names]):
-            assert time.monotonic() < deadline, f"not back {BACK_WITHIN_S} s after the end of {victim}"
-            await asyncio.sleep(0.1)
 
     async def _drained(self) -> None:
         """Return when nothing is left to do: no lag, nothing in the retry lane, and the tables stay as they are."""

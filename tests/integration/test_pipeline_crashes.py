@@ -11,11 +11,13 @@ import pytest
 
 from services.runtime.clock import now_ms
 from services.simulator.traffic.scenario import Scenario
-from tests.chaos.run import Plan, Run
+from tests.chaos.run import Run
 from tests.chaos.tables import differences
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.chaos.kills import Plan
 
 PLAN: Plan = (
     (2_000, "ingest"),

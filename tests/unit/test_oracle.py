@@ -52,3 +52,38 @@ def test_a_user_in_two_rooms_counts_twice_and_number_and_text_are_two_rooms() ->
     total = by_application(by_room([report(7, "a", sample), report("7", "a", sample), report(7, "b", sample)]))[1, T]
     assert len(total.online) == 3
     assert len(total.rooms) == 2
+
+
+def test_an_exception_needs_two_samples_in_a_row_and_silence_ten_seconds() -> None:
+    def sample(number: int, **fields: Any) -> dict[str, Any]:
+        return {"StartMs": T + number * 2000, "DurMs": 2000, **fields}
+
+    def abnormal(*samples: dict[str, Any]) -> dict[int, set[str]]:
+        return {
+            (at - T) // 10_000: numbers.abnormal for (_, at), numbers in by_room([report(7, "a", *samples)]).items()
+        }
+
+    assert abnormal(sample(4, SysCpu=90), sample(5, SysCpu=90)) == {0: set(), 1: {"a"}}
+    assert abnormal(sample(3, SysCpu=90), sample(4, SysCpu=85), sample(5, SysCpu=90)) == {0: set(), 1: set()}
+    assert abnormal(sample(1, SdkTaskMs=61), sample(3, SdkTaskMs=61)) == {0: {"a"}}
+    assert abnormal(sample(1, SdkTaskMs=61), sample(4, SdkTaskMs=61)) == {0: set()}
+    assert abnormal(sample(0, SysCpu=1, SdkTaskMs=99), sample(1, SysCpu=1, SdkTaskMs=99)) == {0: set()}
+
+    def seen(*rates: float, kind: str = "big", **fields: Any) -> list[dict[str, Any]]:
+        remote = {"UserId": "b", "Type": kind, **fields}
+        return [sample(number, Remote=[{**remote, "RenderFps": rate}]) for number, rate in enumerate(rates)]
+
+    assert abnormal(*seen(15, 9, 9)) == {0: {"a"}}
+    assert abnormal(*seen(15, 15, 9)) == {0: set()}
+    assert abnormal(*seen(21, 15, 15)) == {0: {"a"}}
+    assert abnormal(*seen(9, 9, 9, kind="sub")) == {0: set()}
+    assert abnormal(*seen(4, 4, kind="sub")) == {0: {"a"}}
+    assert abnormal(*seen(0, 0, PlayMs=0)) == {0: set()}
+    assert abnormal(*seen(0, 0, Muted=True)) == {0: set()}
+    sent = [sample(number, Local=[{"Type": "big", "CapFps": 30, "SendFps": 8}]) for number in range(2)]
+    assert abnormal(*sent) == {0: {"a"}}
+
+    silent = [sample(number, Local=[{"Type": "audio", "Volume": 0, "Muted": False}]) for number in range(5)]
+    assert abnormal(*silent) == {0: {"a"}}
+    assert abnormal(*silent[:4], sample(4, Local=[{"Type": "audio", "Volume": 1}])) == {0: set()}
+    assert abnormal(*silent[:4], sample(4, Local=[{"Type": "audio", "Volume": 0, "Muted": True}])) == {0: set()}
