@@ -14,7 +14,7 @@ from services.dispatcher import metrics
 from services.dispatcher.courier import Courier
 from services.dispatcher.delivery import Delivery
 from services.dispatcher.lane import RetryLane
-from services.dispatcher.occupancy import Occupancy
+from services.dispatcher.occupancy import MAX_HELD, Occupancy
 from services.dispatcher.overflow import LOAD_AT_MOST, Backlog
 from services.dispatcher.recovery import event_number, retries
 from services.dispatcher.scheduler import Endpoint, Scheduler
@@ -72,7 +72,7 @@ class Dispatcher:
         self._clock = clock
         self._on_failure = on_failure
         self._lane = RetryLane(journal, on_progress)
-        self._occupancy = Occupancy()
+        self._occupancy = Occupancy(MAX_HELD)
         self._scheduler = Scheduler(
             self._start,
             in_flight=settings.callback_in_flight,
@@ -127,6 +127,7 @@ class Dispatcher:
             metrics.EVENTS.labels("repeated").inc()
             self._lane.complete(partition, record.offset)
             return True
+        metrics.EVENTS.labels("taken").inc()
         partition.pending[record.offset] = delivery
         self._submit(delivery)
         return True
@@ -147,7 +148,6 @@ class Dispatcher:
             backlog.writing += 1
             self._run(partition, self._overflow(delivery, backlog))
         else:
-            metrics.EVENTS.labels("taken").inc()
             self._route(delivery)
             self._scheduler.submit(delivery)
 

@@ -15,7 +15,11 @@ DELIVERED_SECONDS = Histogram(
     "Time from Kafka's acceptance of an event to the customer's 200",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
 )
-EVENTS = Counter("roompulse_callback_events_total", "Events taken from Kafka", ["fate"])
+EVENTS = Counter(
+    "roompulse_callback_events_total",
+    "Events read from Kafka: taken, repeated or unreadable; of those taken, without URL or of an unknown application",
+    ["fate"],
+)
 IN_FLIGHT = Gauge("roompulse_callbacks_in_flight", "Attempts in the air")
 PENDING = Gauge("roompulse_callbacks_pending", "Callbacks whose event is not committed yet")
 HELD = Gauge("roompulse_callbacks_in_memory", "Callbacks in memory; what does not fit waits in the retry lane")

@@ -18,7 +18,7 @@ _AT_LEAST = 16
 class Occupancy:
     """Counts callbacks by endpoint. One endpoint alone never gets more than a fifth of `limit`."""
 
-    def __init__(self, limit: int = MAX_HELD) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held: dict[EndpointKey, int] = {}
         self._total = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import ssl
 import time
 from functools import lru_cache
@@ -25,6 +26,7 @@ MAX_RESPONSE = 64 * 1024
 """Bytes of an answer's body that are read at most; a longer one is a failure."""
 _KEEP_ALIVE_S = 15.0
 _DNS_CACHE_S = 10
+_VISIBLE = re.compile(r"[!-~]*")
 USER_AGENT = f"Roompulse/{version('roompulse')}"
 
 
@@ -143,6 +145,9 @@ def classify(error: BaseException) -> str:
 
 @lru_cache(maxsize=16_384)
 def _parse(url: str) -> URL:
+    # Anything else could end the request line and begin a header of its own.
+    if not _VISIBLE.fullmatch(url):
+        raise aiohttp.InvalidURL(url, "only visible ASCII characters can be in a URL")
     # Already escaped: the customer's spelling of path and query is what goes out.
     parsed = URL(url, encoded=True)
     if parsed.scheme not in ("http", "https") or not parsed.host:

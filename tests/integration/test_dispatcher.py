@@ -18,8 +18,9 @@ from tests.integration.dispatching import World, event_of, room_event, settings_
 from tests.support.receiver import Receiver, hang, reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from schemas.applications import Application
     from tests.support.kafka import KafkaBroker
 
 BODIES = """
@@ -219,9 +220,17 @@ async def test_an_event_may_be_quicker_than_its_application(world: World, receiv
 async def test_unknown_applications_and_rubbish_hold_up_nothing(world: World, receiver: Receiver) -> None:
     application = await world.application(room_url=receiver.url("/after-rubbish"))
     stranger = msgspec.structs.replace(room_event(application, 3), sdk_app_id=77)
+    sound = msgspec.json.encode(room_event(application, 3, "poison"))
+    poison = [
+        sound.replace(b'"poison"', b'"\xff\xfe"'),
+        sound.replace(b'"EventInfo":{', b'"EventInfo":' + b"[" * 50_000 + b"]" * 50_000 + b',"Info":{'),
+        sound.replace(b'"poison"', b'"' + b"p" * 300_000 + b'"'),
+        sound[:-2],
+        b"\x00" * 10,
+    ]
     async with AIOKafkaProducer(bootstrap_servers=world.settings.kafka_bootstrap) as producer:
         for partition in range(world.settings.kafka_partitions):
-            for value in (b"rubbish", b"{}", None):
+            for value in (b"rubbish", b"{}", None, *poison):
                 await producer.send_and_wait(EVENTS.name, key=b"x", value=value, partition=partition)
     await world.publish(stranger, *(room_event(application, number) for number in range(1, 20)))
     await receiver.wait_for(lambda: len(receiver.at("/after-rubbish")) == 19)
@@ -233,8 +242,8 @@ async def test_a_changed_url_is_used_at_once(world: World, receiver: Receiver) -
     await world.publish(room_event(application, 3, "before"))
     await receiver.wait_for(lambda: len(receiver.at("/old")) >= 2)
     await world.change(application.sdk_app_id, room_url=receiver.url("/new"))
-    await asyncio.sleep(2)
     # What waits for another attempt goes there too.
+    await receiver.wait_for(lambda: len(receiver.at("/new")) == 1)
     await world.publish(room_event(application, 3, "after"))
     await receiver.wait_for(lambda: len(receiver.at("/new")) == 2)
     assert [request.json["EventInfo"]["UserId"] for request in receiver.at("/new")] == ["before", "after"]
@@ -242,6 +251,54 @@ async def test_a_changed_url_is_used_at_once(world: World, receiver: Receiver) -
     await world.publish(room_event(application, 3, "later"))
     await receiver.wait_for(lambda: len(receiver.at("/new")) == 3)
     assert len(receiver.at("/old")) == seen
+
+
+async def test_a_url_that_is_removed_and_set_again(world: World, receiver: Receiver) -> None:
+    url = receiver.script("/removed", reply(500))
+    application = await world.application(room_url=url)
+    await world.publish(room_event(application, 3, "before"))
+    await receiver.wait_for(lambda: len(receiver.at("/removed")) >= 2)
+    await world.change(application.sdk_app_id, room_url="")
+    rows = await world.attempts_when(
+        application.sdk_app_id, lambda rows: any(row.outcome == "given-up" for row in rows)
+    )
+    assert (rows[-1].error_class, rows[-1].status, rows[-1].attempt) == ("no-url", 0, len(rows))
+    [letter] = await world.dead_letters(application.sdk_app_id)
+    assert letter["Reason"] == "no-url"
+    await world.publish(room_event(application, 3, "without"))
+    receiver.script("/removed", reply())
+    await asyncio.sleep(0.5)
+    await world.change(application.sdk_app_id, room_url=url)
+    await publish_until(world, application, lambda: receiver.at("/removed")[-1].json["EventInfo"]["UserId"] == "again")
+    users = [request.json["EventInfo"]["UserId"] for request in receiver.at("/removed")]
+    assert set(users) == {"before", "again"}
+    assert users.count("before") == len(rows) - 1
+
+
+async def test_a_changed_key_signs_at_once(world: World, receiver: Receiver) -> None:
+    application = await world.application(room_url=receiver.url("/key"), key="First1")
+
+    def keys() -> list[str]:
+        return [
+            key
+            for request in receiver.at("/key")
+            for key in ("First1", "Second2")
+            if request.header("Sign") == sign(key, request.body)
+        ]
+
+    await publish_until(world, application, lambda: bool(keys()))
+    await world.change(application.sdk_app_id, key="Second2")
+    await publish_until(world, application, lambda: "Second2" in keys())
+    assert len(keys()) == len(receiver.at("/key"))
+    assert keys() == sorted(keys())
+
+
+async def publish_until(world: World, application: Application, condition: Callable[[], bool]) -> None:
+    """Let a user enter again and again until a change of the application shows."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await world.publish(room_event(application, 3, "again"))
+            await asyncio.sleep(0.1)
 
 
 async def test_old_events_get_a_fresh_time_and_keep_it(world: World, receiver: Receiver) -> None:

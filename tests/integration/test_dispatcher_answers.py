@@ -75,6 +75,10 @@ NOWHERE = {
     "private network": ("http://10.1.2.3/", {"blocked"}),
     "metadata of a cloud": ("http://169.254.169.254/latest/", {"blocked"}),
     "not a URL of the web": ("ftp://127.0.0.1:{plain}/ftp", {"url"}),
+    "private network in other words": ("http://0x0a010203/", {"blocked"}),
+    "private network, version 6": ("http://[fd00::1]/", {"blocked"}),
+    "white space": ("http://127.0.0.1:{plain}/a b", {"url"}),
+    "a header in it": ("http://127.0.0.1:{plain}/a HTTP/1.1\r\nX-Evil: 1\r\n\r\n", {"url"}),
     "port out of range": ("http://127.0.0.1:99999/", {"url"}),
 }
 

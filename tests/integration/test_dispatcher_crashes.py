@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.dispatcher.sender import USER_AGENT
 from tests.integration.dispatching import World, environment_of, room_event, settings_for
@@ -68,14 +69,14 @@ def answered(requests: list[Received]) -> Counter[str]:
 
 async def test_kill_9_while_callbacks_are_in_the_air(world: World, receiver: Receiver) -> None:
     seeded = random.Random(7)
-    answers = [reply(500) if seeded.random() < 0.2 else reply(delay=seeded.random() * 0.1) for _ in range(2000)]
+    answers = [reply(500 if seeded.random() < 0.2 else 200, delay=0.1 + seeded.random() * 0.2) for _ in range(2000)]
     application = await world.application(room_url=receiver.script("/unsteady", *answers, reply()))
-    events = [room_event(application, 1 + number % 40, f"u{number}") for number in range(1000)]
+    events = [room_event(application, 1 + number % 40, f"u{number}") for number in range(800)]
     async with process(world.settings) as dispatcher:
         for kill in range(2):
             seen = len(receiver.at("/unsteady"))
-            await world.publish(*events[kill * 500 : (kill + 1) * 500])
-            await receiver.wait_for(lambda seen=seen: len(receiver.at("/unsteady")) >= seen + 250)  # type: ignore[misc]
+            await world.publish(*events[kill * 400 : (kill + 1) * 400])
+            await receiver.wait_for(lambda seen=seen: len(receiver.at("/unsteady")) >= seen + 200)  # type: ignore[misc]
             assert sum(not request.answered for request in receiver.at("/unsteady")) >= 10
             await asyncio.to_thread(dispatcher.kill9)
             dispatcher.launch()
@@ -156,6 +157,40 @@ async def test_stopping_waits_for_what_is_in_the_air_but_not_long(world: World, 
         rows = await world.attempts_when(slow.sdk_app_id, lambda rows: len(rows) == 30)
     assert len(receiver.at("/slow")) == 30
     assert [row.outcome for row in rows] == ["delivered"] * 30
+
+
+async def test_what_memory_has_no_room_for_waits_in_kafka(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.dispatcher.dispatcher.MAX_HELD", 500)
+    slow = await world.application(room_url=receiver.script("/crowded", reply(delay=0.15)))
+    healthy = await world.application(room_url=receiver.url("/healthy"))
+    events = [room_event(slow, 1 + number % 50, f"u{number}") for number in range(1500)]
+    held = 0.0
+    async with world.dispatcher():
+        await world.publish(*events)
+        await receiver.wait_for(lambda: len(receiver.at("/crowded")) >= 100)
+        # Same rooms, so the same partitions, and behind all of the others.
+        await world.publish(*(room_event(healthy, 1 + number) for number in range(50)))
+        await receiver.wait_for(lambda: len(receiver.at("/healthy")) == 50)
+        assert len(receiver.at("/crowded")) < 1000
+        for _ in range(10):
+            await asyncio.sleep(0.1)
+            held = max(held, REGISTRY.get_sample_value("roompulse_callbacks_in_memory") or 0)
+    assert 64 <= held <= 500
+    async with world.dispatcher():
+        rows = await world.attempts_when(
+            slow.sdk_app_id,
+            lambda rows: len({row.event_id for row in rows if row.outcome == "delivered"}) == len(events),
+        )
+        await world.lane_empty(slow.sdk_app_id)
+    assert [row for row in rows if row.outcome != "delivered"] == []
+    assert len(receiver.at("/crowded")) == len(rows) == len(events)
+    order = [int(row.user_id[1:]) for row in rows]
+    starts = {number: row.started_ms for number, row in zip(order, rows, strict=True)}
+    for room in range(50):
+        of_room = [starts[number] for number in range(room, 1500, 50)]
+        assert of_room == sorted(of_room)
 
 
 async def test_dispatchers_share_the_work_and_take_over(world: World, receiver: Receiver) -> None:

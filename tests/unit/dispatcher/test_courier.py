@@ -1,0 +1,275 @@
+"""What follows from an attempt, with a journal, a receiver and a clock of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+import pytest
+
+from schemas.applications import Application, CallbackConfig
+from schemas.callbacks import sign
+from schemas.deliveries import DeliveryAttempt
+from schemas.retries import DeadLetter, RetryRecord
+from services.dispatcher.courier import Courier
+from services.dispatcher.delivery import SAME_BYTES_MS, Delivery
+from services.dispatcher.lane import RetryLane
+from services.dispatcher.scheduler import Endpoint, Scheduler
+from services.dispatcher.sender import Answer
+from services.runtime.settings import Settings
+from tests.unit.dispatcher.deliveries import delivery_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from services.dispatcher.journal import Entry
+
+REFUSED = Answer(error_class="refused", error="nobody there")
+FINE = Answer(status=200, response="{}")
+
+
+class World:
+    """A courier and everything around it in memory."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_000_000
+        self.written: list[Entry] = []
+        self.journal_takes_ms = 0
+        self.sent: list[tuple[str, bytes, Mapping[str, str], int]] = []
+        self.answers: list[Answer] = []
+        self.waiting: list[Delivery] = []
+        self.done: list[Delivery] = []
+        self.application: Application | None = Application(
+            sdk_app_id=1,
+            name="demo",
+            status="enabled",
+            version=1,
+            created_ms=0,
+            secret_key="",
+            callback_key="Key1",
+            callback=CallbackConfig(room_url="http://a.example/"),
+        )
+        self.lane = RetryLane(cast("Any", self), lambda: None)
+        self.scheduler = Scheduler(self._start, in_flight=1000, in_flight_per_endpoint=10)
+        self.courier = Courier(
+            Settings(),
+            applications=cast("Any", self),
+            journal=cast("Any", self),
+            lane=self.lane,
+            sender=cast("Any", self),
+            clock=lambda: self.now_ms,
+            on_landed=self.scheduler.finished,
+            on_wait=self.waiting.append,
+            on_done=self.done.append,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _start(self, delivery: Delivery, endpoint: Endpoint, retry: bool) -> None:
+        self._tasks.append(asyncio.create_task(self.courier.attempt(delivery, endpoint, retry=retry)))
+
+    def get(self, _: int) -> Application | None:
+        return self.application
+
+    async def write(self, *entries: Entry) -> list[int]:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self.now_ms += self.journal_takes_ms
+        self.written += entries
+        return list(range(len(entries)))
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        await asyncio.sleep(0)
+        self.sent.append((url, body, headers, len(self.written)))
+        return self.answers.pop(0)
+
+    async def attempt(self, *deliveries: Delivery, answers: list[Answer]) -> None:
+        """Make an attempt of each."""
+        self.answers += answers
+        for delivery in deliveries:
+            if delivery.attempts:
+                self.scheduler.submit_retry(delivery)
+            else:
+                delivery.partition.tracker.take(delivery.offset)
+                delivery.partition.pending[delivery.offset] = delivery
+                self.scheduler.submit(delivery)
+        self.scheduler.pump()
+        await asyncio.gather(*self._tasks)
+
+    def rows(self) -> list[DeliveryAttempt]:
+        values = [entry.value for entry in self.written if entry.topic == "deliveries"]
+        return [msgspec.json.decode(value or b"", type=DeliveryAttempt) for value in values]
+
+    def lane_values(self) -> list[RetryRecord | None]:
+        values = [entry.value for entry in self.written if entry.topic == "retries"]
+        return [value and msgspec.json.decode(value, type=RetryRecord) for value in values]  # type: ignore[misc]
+
+    def letters(self) -> list[DeadLetter]:
+        values = [entry.value for entry in self.written if entry.topic == "dead-letters"]
+        return [msgspec.json.decode(value or b"", type=DeadLetter) for value in values]
+
+
+@pytest.fixture
+async def world() -> World:
+    return World()
+
+
+async def test_delivered(world: World) -> None:
+    delivery = delivery_of()
+    await world.attempt(delivery, answers=[FINE])
+    [(url, body, headers, _)] = world.sent
+    assert url == "http://a.example/"
+    assert headers == {"SdkAppId": "1", "Sign": sign("Key1", body)}
+    assert [entry.topic for entry in world.written] == ["deliveries"]
+    assert (world.rows()[0].outcome, world.rows()[0].attempt) == ("delivered", 1)
+    assert world.done == [delivery]
+    assert delivery.partition.tracker.take(delivery.offset) is False
+
+
+async def test_failed_goes_to_the_lane_and_waits(world: World) -> None:
+    delivery = delivery_of()
+    await world.attempt(delivery, answers=[REFUSED])
+    assert [entry.topic for entry in world.written] == ["deliveries", "retries"]
+    assert (world.rows()[0].outcome, world.rows()[0].error_class) == ("failed", "refused")
+    [record] = world.lane_values()
+    assert record is not None
+    assert (record.attempts, record.first_attempt_ms, record.due_ms) == (1, 1_000_000, 1_000_000)
+    assert world.waiting == [delivery]
+    assert not world.done
+    assert delivery.partition.lane == {delivery.delivery_id: delivery}
+    assert delivery.partition.tracker.take(delivery.offset) is False
+
+
+async def test_delivered_in_the_end_leaves_nothing_in_the_lane(world: World) -> None:
+    delivery = delivery_of()
+    await world.attempt(delivery, answers=[REFUSED])
+    await world.attempt(delivery, answers=[FINE])
+    assert [entry.topic for entry in world.written] == ["deliveries", "retries", "deliveries", "retries"]
+    assert world.lane_values()[-1] is None
+    assert delivery.partition.lane == {}
+    assert world.sent[0][1:3] == world.sent[1][1:3]
+
+
+async def test_given_up_when_the_window_ends(world: World) -> None:
+    delivery = delivery_of()
+    await world.attempt(delivery, answers=[REFUSED])
+    world.now_ms += 55_000
+    await world.attempt(delivery, answers=[REFUSED])
+    assert [row.outcome for row in world.rows()] == ["failed", "given-up"]
+    [letter] = world.letters()
+    assert (letter.reason, letter.callback.attempts, letter.url) == ("refused", 2, "http://a.example/")
+    assert world.lane_values()[-1] is None
+    assert world.done == [delivery]
+
+
+async def test_without_a_turn_in_time_it_is_given_up_as_parked(world: World) -> None:
+    delivery = delivery_of()
+    await world.attempt(delivery, answers=[REFUSED])
+    world.now_ms += 61_000
+    await world.attempt(delivery, answers=[])
+    assert len(world.sent) == 1
+    row = world.rows()[-1]
+    assert (row.outcome, row.error_class, row.attempt, row.status) == ("given-up", "parked", 2, 0)
+    assert [letter.reason for letter in world.letters()] == ["parked"]
+    assert world.done == [delivery]
+
+
+async def test_after_a_time_without_a_dispatcher_one_more_attempt_is_made(world: World) -> None:
+    delivery = delivery_of()
+    await world.attempt(delivery, answers=[REFUSED])
+    delivery.due_ms += 50_000
+    world.now_ms += 3_600_000
+    delivery.excuse(world.now_ms)
+    # Even if its turn is late.
+    world.now_ms += 61_000
+    await world.attempt(delivery, answers=[FINE])
+    assert world.rows()[-1].outcome == "delivered"
+
+
+async def test_a_stale_callback_is_in_the_lane_before_it_is_sent(world: World) -> None:
+    delivery = delivery_of(accepted_ms=world.now_ms - SAME_BYTES_MS - 1)
+    await world.attempt(delivery, answers=[FINE])
+    [(_, body, _, written_before)] = world.sent
+    record, tombstone = world.lane_values()
+    assert record is not None
+    assert written_before == 1
+    assert (record.callback_ts, record.attempts) == (1_000_000, 0)
+    assert b'"CallbackTs":1000000,' in body
+    assert tombstone is None
+
+
+async def test_a_fresh_callback_does_not_overtake_a_stale_one_of_its_room(world: World) -> None:
+    stale = delivery_of("a", accepted_ms=world.now_ms - SAME_BYTES_MS - 1)
+    fresh = delivery_of("a", accepted_ms=world.now_ms - 5, partition=stale.partition)
+    elsewhere = delivery_of("b", accepted_ms=world.now_ms - 7, partition=stale.partition)
+    await world.attempt(stale, fresh, elsewhere, answers=[FINE] * 3)
+    assert [body for _, body, _, _ in world.sent] == [
+        delivery.body_at(delivery.callback_ts) for delivery in (elsewhere, stale, fresh)
+    ]
+    assert {record.delivery_id for record in world.lane_values() if record} == {stale.delivery_id, fresh.delivery_id}
+
+
+async def test_time_without_kafka_is_excused(world: World) -> None:
+    delivery = delivery_of()
+    world.journal_takes_ms = 30_000
+    await world.attempt(delivery, answers=[REFUSED])
+    assert delivery.due_ms == 1_030_000
+    assert delivery.window_start_ms == 1_030_000
+    assert delivery.owed
+
+
+async def test_a_partition_that_is_gone_keeps_the_row_alone(world: World) -> None:
+    for answer in (FINE, REFUSED):
+        delivery = delivery_of()
+        delivery.partition.tracker.take(delivery.offset)
+        endpoint = Endpoint((1, delivery.url), 10)
+        endpoint.add(delivery)
+        assert endpoint.next() == (delivery, False)
+        world.scheduler.endpoints[endpoint.key] = endpoint
+        delivery.partition.close()
+        world.answers.append(answer)
+        await world.courier.attempt(delivery, endpoint, retry=False)
+        assert delivery.partition.tracker.watermark == delivery.partition.tracker.next_offset - 1
+    assert [entry.topic for entry in world.written] == ["deliveries", "deliveries"]
+    assert not world.waiting
+
+
+async def test_an_application_that_is_gone(world: World) -> None:
+    world.application = None
+    delivery = delivery_of()
+    await world.attempt(delivery, answers=[])
+    assert not world.sent
+    assert world.rows()[0].error_class == "no-url"
+
+
+async def test_what_is_done_does_not_come_into_the_lane_any_more(world: World) -> None:
+    delivery = delivery_of()
+    delivery.partition.tracker.take(delivery.offset)
+    late = asyncio.create_task(world.lane.hold(delivery))
+    await world.lane.finish(delivery)
+    await late
+    assert world.written == []
+    assert delivery.partition.lane == {}
+
+
+async def test_done_while_it_is_being_moved(world: World) -> None:
+    delivery = delivery_of()
+    delivery.partition.tracker.take(delivery.offset)
+    moving = asyncio.create_task(world.lane.hold(delivery))
+    await asyncio.sleep(0)
+    await world.lane.finish(delivery)
+    await moving
+    assert [value is None for value in world.lane_values()] == [False, True]
+    assert delivery.partition.lane == {}
+
+
+async def test_whoever_stops_waiting_for_a_move_disturbs_nobody(world: World) -> None:
+    delivery = delivery_of()
+    delivery.partition.tracker.take(delivery.offset)
+    moving = asyncio.create_task(world.lane.hold(delivery))
+    await asyncio.sleep(0)
+    impatient = asyncio.create_task(world.lane.hold(delivery))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    await moving
+    assert list(delivery.partition.lane) == [delivery.delivery_id]
