@@ -223,6 +223,18 @@ async def test_an_asynchronous_query_that_is_cancelled_ends_on_the_server(
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.parametrize("compress", COMPRESSIONS)
+def test_clickhouse_connect_as_the_analyst(server: ClickHouseServer, compress: bool | str) -> None:
+    analyst = {**options(server, compress), "username": "analyst", "password": ""}
+    with clickhouse_connect.get_client(**analyst) as client:
+        assert client.query("SELECT {n:UInt8}", parameters={"n": 7}, settings={"max_threads": 2}).first_row == (7,)
+        assert client.query_arrow("SELECT number FROM numbers(3)").to_pydict() == {"number": [0, 1, 2]}
+        with client.query_rows_stream("SELECT number FROM numbers(5)") as stream:
+            assert len(list(stream)) == 5
+        with pytest.raises(DatabaseError, match="READONLY"):
+            client.command("CREATE TEMPORARY TABLE mine (n UInt8)")
+
+
 def test_strangers_are_refused(server: ClickHouseServer) -> None:
     with pytest.raises(DatabaseError, match="AUTHENTICATION_FAILED"):
         clickhouse_connect.get_client(**{**options(server, True), "password": "wrong"})

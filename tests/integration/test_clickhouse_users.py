@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.embedded.clickhouse.users import UnusableUser, administrator
+from services.embedded.clickhouse.users import UnusableUser, administrator, lets_strangers_in
 from services.runtime.settings import Settings
 from tests.support.clickhouse import ClickHouseServer
 
@@ -335,3 +335,22 @@ def test_a_user_that_cannot_be_is_refused(name: str) -> None:
 def test_user_and_password_of_the_url_may_be_escaped() -> None:
     settings = Settings(clickhouse_url="http://o_w-n:p%40ss%3A%2F@127.0.0.1:8123")
     assert administrator(settings) == ("o_w-n", "p@ss:/")
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "analyst", "expected"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8123", "", False),
+        ("localhost", "http://localhost:8123", "", False),
+        ("::1", "http://[::1]:8123", "", False),
+        ("0.0.0.0", "http://127.0.0.1:8123", "", True),
+        ("0.0.0.0", "http://127.0.0.1:8123", "x", True),
+        ("192.0.2.1", "http://owner:x@192.0.2.1:8123", "", True),
+        ("::", "http://owner:x@127.0.0.1:8123", "x", False),
+    ],
+)
+def test_a_server_for_other_machines_warns_of_users_without_a_password(
+    host: str, url: str, analyst: str, expected: bool
+) -> None:
+    settings = Settings(host=host, clickhouse_url=url, clickhouse_analyst_password=analyst)
+    assert lets_strangers_in(settings) is expected

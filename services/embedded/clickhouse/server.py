@@ -15,7 +15,7 @@ import structlog
 
 from services.embedded.clickhouse.engine import Engine, EngineFailed, EngineMissing
 from services.embedded.clickhouse.interface import Interface
-from services.embedded.clickhouse.users import UnusableUser
+from services.embedded.clickhouse.users import UnusableUser, lets_strangers_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,11 @@ def serve(settings: Settings) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         with _sole_owner(folder):
             _require_free_port(settings.host, settings.clickhouse_port)
+            if lets_strangers_in(settings):
+                log.warning(
+                    "other machines can enter without a password: name a user with one in ROOMPULSE_CLICKHOUSE_URL, "
+                    "and set ROOMPULSE_CLICKHOUSE_ANALYST_PASSWORD"
+                )
             _run(settings, folder, stop)
     except (Refused, UnusableUser, EngineMissing, EngineFailed, OSError) as failure:
         log.error(str(failure))

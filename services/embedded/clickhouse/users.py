@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote, urlsplit
 
@@ -79,6 +80,15 @@ def administrator(settings: Settings) -> tuple[str, str]:
     if name in (ANALYST, READINESS) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
         raise UnusableUser(f"the embedded ClickHouse's administrator cannot be called {name!r}")
     return name, password
+
+
+def lets_strangers_in(settings: Settings) -> bool:
+    """Whether other machines may connect and some user that can read needs no password."""
+    try:
+        here = ip_address(settings.host).is_loopback
+    except ValueError:
+        here = settings.host == "localhost"
+    return not here and not (administrator(settings)[1] and settings.clickhouse_analyst_password)
 
 
 def users(settings: Settings) -> Node:
