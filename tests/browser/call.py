@@ -31,12 +31,13 @@ class Call:
     def __init__(self, browser: Browser, url: str, *, delay_ms: float = 20) -> None:
         self._browser = browser
         self._url = url
-        self._link = Link(delay_ms)
+        self._links = [Link(delay_ms), Link(delay_ms)]
         self._contexts: list[BrowserContext] = []
         self.pages: list[Page] = []
 
     async def __aenter__(self) -> Self:
-        await self._link.__aenter__()
+        for link in self._links:
+            await link.__aenter__()
         for _ in range(2):
             context = await self._browser.new_context()
             self._contexts.append(context)
@@ -46,16 +47,18 @@ class Call:
             await page.evaluate("video => call.capture(video)", VIDEO)
             self.pages.append(page)
         caller, callee = self.pages
+        link = self._links[0]
         offer = await caller.evaluate("() => call.offer()")
-        answer = await callee.evaluate("offer => call.answer(offer)", self._link.carry(0, offer))
-        await caller.evaluate("answer => call.accept(answer)", self._link.carry(1, answer))
+        answer = await callee.evaluate("offer => call.answer(offer)", link.carry(0, offer))
+        await caller.evaluate("answer => call.accept(answer)", link.carry(1, answer))
         await asyncio.gather(*(page.evaluate("() => call.playing()") for page in self.pages))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         for context in self._contexts:
             await context.close()
-        await self._link.__aexit__()
+        for link in self._links:
+            await link.__aexit__()
 
     async def enter(self, *parties: Party) -> list[str]:
         """Both begin to measure; their session ids."""
@@ -65,10 +68,22 @@ class Call:
             for page, party, other in zip(self.pages, parties, (second, first), strict=True)
         ]
 
-    async def pause(self, side: int, kind: str, ms: float) -> dict[str, Any]:
+    async def share_screen(self, user_id: str) -> None:
+        """The first party, `user_id`, shares a screen over a connection of its own."""
+        caller, callee = self.pages
+        link = self._links[1]
+        offer = link.carry(0, await caller.evaluate("() => call.shareScreen()"))
+        answer = await callee.evaluate("([offer, peer]) => call.seeScreen(offer, peer)", [offer, user_id])
+        await caller.evaluate("answer => call.acceptScreen(answer)", link.carry(1, answer))
+
+    async def close_screen(self) -> None:
+        """The first party shares its screen no longer."""
+        await asyncio.gather(*(page.evaluate("() => call.closeScreen()") for page in self.pages))
+
+    async def pause(self, side: int, kind: str, ms: int) -> dict[str, Any]:
         """One side sends nothing of a kind for `ms` milliseconds, its track stays as it is.
 
-        Gives `start` (Unix milliseconds), the true `length`, and the tracks in the middle of it: `sent`, `received`.
+        Gives `start` (Unix milliseconds) and the tracks in the middle of the pause: `sent`, `received`.
         """
         sender, receiver = self.pages[side], self.pages[1 - side]
         pausing = asyncio.ensure_future(sender.evaluate("([kind, ms]) => call.pause(kind, ms)", [kind, ms]))

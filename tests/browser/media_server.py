@@ -1,8 +1,9 @@
-"""What a media server tells ingest about a room: signed events, each acknowledged."""
+"""What a media server tells ingest about a room: signed events with an id, each acknowledged."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
 
 import aiohttp
 import orjson
@@ -55,7 +56,14 @@ class MediaServer:
     async def _post(self, group: int, event_type: int, at_ms: int | None = None, **fields: Any) -> None:
         at_ms = now_ms() if at_ms is None else at_ms
         info = {"RoomId": self._room_id, "EventTs": at_ms // 1000, "EventMsTs": at_ms, **fields}
-        event = {"EventGroupId": group, "EventType": event_type, "EventInfo": info}
+        event = {
+            "EventGroupId": group,
+            "EventType": event_type,
+            # Without an id, one of room 8801 could be taken for one of room "8801" in the same millisecond.
+            "EventId": uuid4().hex,
+            "RoomIdType": int(isinstance(self._room_id, str)),
+            "EventInfo": info,
+        }
         body = orjson.dumps(event)
         headers = {
             "SdkAppId": str(self._application.sdk_app_id),

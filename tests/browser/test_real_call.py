@@ -25,7 +25,7 @@ from services.console.publisher import publish_applications
 from services.console.store import ApplicationStore
 from services.runtime import usersig
 from tests.browser import priority
-from tests.browser.call import VIDEO, Call, Party
+from tests.browser.call import Call, Party
 from tests.browser.media_server import MediaServer
 from tests.support.receiver import Receiver
 
@@ -43,8 +43,6 @@ PYPI: Any = TLSSigAPIv2
 CALLBACK_KEY = "Callback123"
 DELAY_MS = 20
 FREEZE_MS = 2000
-PAUSE_MS = FREEZE_MS - 1000 / VIDEO["frameRate"]
-"""A pause leaves out the frames of its time: those before and after it are one interval further apart."""
 USERS = ("alice", "bob")
 PICTURE = "Stream = 'big'"
 SETTLE_S = 60.0
@@ -62,7 +60,7 @@ class Held:
     posted: list[dict[str, Any]]
     """Events of the media server."""
     paused: dict[str, Any] | None = None
-    """`start`, Unix milliseconds, `length`, and how the tracks were: `sent` and `received`."""
+    """`start`, Unix milliseconds, and how the tracks were in the middle of it: `sent` and `received`."""
 
 
 class Facts:
@@ -94,16 +92,28 @@ class Facts:
     async def settle(self) -> None:
         """Until every report has become facts and every fact has been added up."""
         deadline = time.monotonic() + SETTLE_S
-        while not all(self._settled(call) for call in self.calls.values()):
-            assert time.monotonic() < deadline, "the pipeline did not settle"
+        while missing := [what for call in self.calls.values() for what in self._missing(call)]:
+            assert time.monotonic() < deadline, f"the pipeline did not settle: {missing}"
             await asyncio.sleep(0.25)
 
-    def _settled(self, call: Held) -> bool:
-        left = self.value(call, "SELECT uniqExact(SessionId) FROM {db}.clients WHERE {here} AND LeaveTime IS NOT NULL")
+    def _missing(self, call: Held) -> list[str]:
+        columns = "uniqExactIf(SessionId, LeaveTime IS NOT NULL)"
+        left = self.value(call, f"SELECT {columns} FROM {{db}}.clients WHERE {{here}}")
+        events = self.value(call, "SELECT count() FROM {db}.events FINAL WHERE {here}")
         ended = self.value(call, "SELECT count() FROM {db}.calls WHERE {here} AND CloseTime IS NOT NULL")
-        played = self.value(call, f"SELECT sum(PlayMs) FROM {{db}}.streams FINAL WHERE {{here}} AND {PICTURE}")
-        added = self.value(call, "SELECT sum(VideoPlayMs) FROM {db}.room_10s FINAL WHERE {here}")
-        return bool(left == len(USERS) and ended == 1 and played and played == added)
+        stays = self.value(call, "SELECT count() FROM {db}.stays WHERE {here} AND ExitTime IS NOT NULL")
+        facts = {
+            "last reports": left == len(USERS),
+            "events": events == len(call.posted),
+            "end of the call": ended == 1,
+            "stays": stays == len(USERS),
+        }
+        for kind, stream in (("Video", "big"), ("Audio", "audio")):
+            played = f"SELECT sum(PlayMs) FROM {{db}}.streams FINAL WHERE {{here}} AND Stream = '{stream}'"
+            added = f"SELECT sum({kind}PlayMs) FROM {{db}}.%s_10s FINAL WHERE {{here}}"
+            facts[f"{kind} of the room"] = self.value(call, played) == self.value(call, added % "room") > 0
+            facts[f"{kind} of the application"] = self.value(None, played) == self.value(None, added % "app") > 0
+        return [f"{call.room_id!r}: {what}" for what, there in facts.items() if not there]
 
 
 @pytest.fixture(scope="module")
@@ -153,9 +163,9 @@ async def hold(
         sessions = await call.enter(*parties)
         await asyncio.sleep(5)
         if pause:
-            paused = await call.pause(0, "video", PAUSE_MS)
+            paused = await call.pause(0, "video", FREEZE_MS)
         else:
-            await asyncio.sleep(PAUSE_MS / 1000)
+            await asyncio.sleep(FREEZE_MS / 1000)
         await asyncio.sleep(4)
         clients = await call.leave()
         await media.closed(*USERS)

@@ -2,19 +2,39 @@
 import { RoompulseClient, WebRtcEvent } from "/client/index.js";
 
 const pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+const screen = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
 const state = { client: undefined, errors: [], accepted: [] };
 
 pc.addEventListener("track", ({ streams }) => {
   document.getElementById("peer").srcObject = streams[0];
 });
 
-async function described() {
-  if (pc.iceGatheringState !== "complete") {
+async function described(connection) {
+  if (connection.iceGatheringState !== "complete") {
     await new Promise((resolve) => {
-      pc.addEventListener("icegatheringstatechange", () => pc.iceGatheringState === "complete" && resolve());
+      const check = () => connection.iceGatheringState === "complete" && resolve();
+      connection.addEventListener("icegatheringstatechange", check);
     });
   }
-  return pc.localDescription.toJSON();
+  return connection.localDescription.toJSON();
+}
+
+async function offered(connection) {
+  await connection.setLocalDescription(await connection.createOffer());
+  return described(connection);
+}
+
+async function answered(connection, offer) {
+  await connection.setRemoteDescription(offer);
+  await connection.setLocalDescription(await connection.createAnswer());
+  return described(connection);
+}
+
+/** When the own camera took the next frame. */
+function captured() {
+  return new Promise((resolve) => {
+    document.getElementById("own").requestVideoFrameCallback((now, { captureTime }) => resolve(captureTime ?? now));
+  });
 }
 
 window.call = {
@@ -27,17 +47,26 @@ window.call = {
     document.getElementById("own").srcObject = stream;
     for (const track of stream.getTracks()) pc.addTrack(track, stream);
   },
-  async offer() {
-    await pc.setLocalDescription(await pc.createOffer());
-    return described();
+  offer: () => offered(pc),
+  answer: (offer) => answered(pc, offer),
+  accept: (answer) => pc.setRemoteDescription(answer),
+  /** Share the screen over a connection of its own: the offer. */
+  async shareScreen() {
+    const stream = await navigator.mediaDevices.getDisplayMedia({ video: { width: 640, height: 360, frameRate: 5 } });
+    for (const track of stream.getTracks()) screen.addTrack(track, stream);
+    state.client.addPeerConnection(screen);
+    return offered(screen);
   },
-  async answer(offer) {
-    await pc.setRemoteDescription(offer);
-    await pc.setLocalDescription(await pc.createAnswer());
-    return described();
+  /** See the peer's screen: the answer. */
+  async seeScreen(offer, peer) {
+    screen.addEventListener("track", ({ track }) => state.client.addRemoteTrack(track, { userId: peer, type: "sub" }));
+    state.client.addPeerConnection(screen);
+    return answered(screen, offer);
   },
-  async accept(answer) {
-    await pc.setRemoteDescription(answer);
+  acceptScreen: (answer) => screen.setRemoteDescription(answer),
+  closeScreen() {
+    for (const { track } of screen.getSenders()) track?.stop();
+    screen.close();
   },
   /** Resolves when the peer's picture is being decoded. */
   async playing() {
@@ -60,7 +89,12 @@ window.call = {
     state.client = client;
     return client.sessionId;
   },
-  /** Send nothing of this kind for a while; the tracks of both sides stay live and unmuted. Gives the true times. */
+  /**
+   * Send nothing of this kind for a while; the tracks of both sides stay live and unmuted. Gives `start`, Unix time.
+   *
+   * Of a picture exactly the frames of `ms` milliseconds are left out: the pause begins behind a frame and ends in the
+   * middle between two.
+   */
   async pause(kind, ms) {
     const sender = pc.getSenders().find(({ track }) => track?.kind === kind);
     const setActive = async (active) => {
@@ -68,12 +102,12 @@ window.call = {
       for (const encoding of parameters.encodings) encoding.active = active;
       await sender.setParameters(parameters);
     };
+    const frame = kind === "video" ? 1000 / sender.track.getSettings().frameRate : 0;
+    const start = kind === "video" ? await captured() : performance.now();
     await setActive(false);
-    const start = Date.now();
-    const since = performance.now();
-    await new Promise((resolve) => setTimeout(resolve, ms));
+    await new Promise((resolve) => setTimeout(resolve, start + ms - frame / 2 - performance.now()));
     await setActive(true);
-    return { start, length: performance.now() - since };
+    return { start: performance.timeOrigin + start };
   },
   /** How the own (`sender`) or the peer's (`receiver`) track of a kind is now. */
   track(side, kind) {
