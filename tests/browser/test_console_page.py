@@ -9,12 +9,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp.test_utils import TestServer
 from playwright.async_api import expect
 
+from services.console.monitor import Monitor
+from services.console.service import build_app
 from services.console.store import ApplicationStore
 from services.console.web.build import build
 from services.runtime.clickhouse import migrate
 from services.runtime.clock import now_ms
+from services.runtime.settings import Settings
 from tests.support.clickhouse import free_port
 from tests.support.rollups import Rollups
 from tests.support.stack import ServiceProcess, settings_of
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, Page, Request
 
-    from services.runtime.settings import Settings
     from tests.support.clickhouse import ClickHouseServer
 
 WAIT_MS = 30_000
@@ -413,23 +416,18 @@ async def test_a_clickhouse_that_is_away_is_told_of(
 
 
 async def test_without_an_application_the_page_says_how_to_make_one(
-    browser: Browser, clickhouse: ClickHouseServer, tmp_path: Path
+    browser: Browser, console: ServiceProcess, settings: Settings, tmp_path: Path
 ) -> None:
-    variables = environment(clickhouse, tmp_path, free_port())
-    console = ServiceProcess("console", settings_of(variables), variables)
-    console.launch()
-    try:
-        await answering(console)
-        async with opened(browser) as page:
-            await page.goto(console.url)
-            await expect(page.get_by_test_id("notice-empty")).to_contain_text("roompulse app create --name")
-            store = ApplicationStore(settings_of(variables))
-            store.create("newcomer")
-            store.close()
-            await page.goto(f"{console.url}/?app=7")
-            await expect(page.get_by_test_id("notice-error")).to_contain_text("There is no application 7")
-            await page.get_by_test_id("application").select_option(label="newcomer · 1400000001")
-            await expect(page).to_have_title("newcomer · Roompulse")
-            await expect(page.get_by_test_id("state")).to_contain_text("Live")
-    finally:
-        console.stop()
+    store = ApplicationStore(Settings(data=tmp_path))
+    monitor = Monitor(settings)
+    async with TestServer(build_app(store, monitor)) as server, opened(browser) as page:
+        await page.goto(str(server.make_url("/")))
+        await expect(page.get_by_test_id("notice-empty")).to_contain_text("roompulse app create --name")
+        store.create("newcomer")
+        await page.goto(str(server.make_url("/?app=7")))
+        await expect(page.get_by_test_id("notice-error")).to_contain_text("There is no application 7")
+        await page.get_by_test_id("application").select_option(label="newcomer · 1400000001")
+        await expect(page).to_have_title("newcomer · Roompulse")
+        await expect(page.get_by_test_id("state")).to_contain_text("Live")
+    await monitor.close()
+    store.close()
