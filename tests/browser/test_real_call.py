@@ -5,6 +5,9 @@ pauses for two seconds. "Pauses" is `RTCRtpEncodingParameters.active = false`: t
 stays live and unmuted on both sides, as when an encoder hangs or a network swallows a stream. (A track that is
 disabled goes on sending black frames, which is no freeze; one that is replaced by null freezes the same way, but then
 the sender has no track any more.) The calls' rooms are the number 8801 and the text "8801", two rooms of one name.
+
+Meanwhile a third user is alone in a lobby, with everything that can go wrong between a page and ingest: a wrong UserSig
+at first, a report of yesterday that was never confirmed, and one so large that it is compressed.
 """
 
 from __future__ import annotations
@@ -44,6 +47,9 @@ CALLBACK_KEY = "Callback123"
 DELAY_MS = 20
 FREEZE_MS = 2000
 USERS = ("alice", "bob")
+EVENT = 4001
+EVENTS = 300
+"""Of the user who is alone: more than 8 kB of them."""
 PICTURE = "Stream = 'big'"
 SETTLE_S = 60.0
 
@@ -63,6 +69,16 @@ class Held:
     """`start`, Unix milliseconds, and how the tracks were in the middle of it: `sent` and `received`."""
 
 
+@dataclass
+class Alone:
+    """The stay of the user in the lobby, who has no connection."""
+
+    client: dict[str, Any]
+    """What the web client saw."""
+    late: dict[str, Any]
+    """The report of yesterday."""
+
+
 class Facts:
     """Rows of ClickHouse about the calls."""
 
@@ -71,6 +87,7 @@ class Facts:
         self.application = application
         self.receiver = receiver
         self.calls: dict[str, Held] = {}
+        self.alone: Alone
 
     def rows(self, call: Held | None, sql: str, **names: str) -> list[dict[str, Any]]:
         """The rows of a query, in which `{here}` is the condition for the application and the call's room."""
@@ -92,9 +109,31 @@ class Facts:
     async def settle(self) -> None:
         """Until every report has become facts and every fact has been added up."""
         deadline = time.monotonic() + SETTLE_S
-        while missing := [what for call in self.calls.values() for what in self._missing(call)]:
+        while missing := [what for call in self.calls.values() for what in self._missing(call)] + self._missing_alone():
             assert time.monotonic() < deadline, f"the pipeline did not settle: {missing}"
             await asyncio.sleep(0.25)
+
+    def lobby(self, sql: str) -> Any:
+        """The only value of the only row about the user in the lobby."""
+        return self.value(None, f"{sql} AND UserId = 'carol' AND RoomId = 'lobby'")
+
+    def _missing_alone(self) -> list[str]:
+        events = self.lobby(f"SELECT count() FROM {{db}}.client_events FINAL WHERE {{here}} AND EventId = {EVENT}")
+        found = {"events": events == EVENTS, "online users of the application": self.online() == self.counted()}
+        return [f"the lobby: {what}" for what, there in found.items() if not there]
+
+    def online(self) -> list[dict[str, Any]]:
+        """What the processor says of how many were online, in ten seconds each."""
+        columns = "toString(BucketTime) AS Bucket, OnlineUsers, OnlineRooms"
+        return self.rows(None, f"SELECT {columns} FROM {{db}}.app_10s FINAL WHERE {{here}} ORDER BY Bucket")
+
+    def counted(self) -> list[dict[str, Any]]:
+        """The same, counted in the samples."""
+        columns = (
+            "toString(toDateTime64(toStartOfInterval(StartTime, INTERVAL 10 SECOND), 3, 'UTC')) AS Bucket, "
+            "uniqExact(RoomId, RoomIdType, UserId) AS OnlineUsers, uniqExact(RoomId, RoomIdType) AS OnlineRooms"
+        )
+        return self.rows(None, f"SELECT {columns} FROM {{db}}.samples WHERE {{here}} GROUP BY Bucket ORDER BY Bucket")
 
     def _missing(self, call: Held) -> list[str]:
         columns = "uniqExactIf(SessionId, LeaveTime IS NOT NULL)"
@@ -134,9 +173,10 @@ async def facts(stack: Stack, settings: Settings, browser: Browser, page_url: st
         facts = Facts(stack, application, receiver)
         ingest = stack.services["ingest"].url
         with priority.first():
-            frozen, steady = await asyncio.gather(
+            frozen, steady, facts.alone = await asyncio.gather(
                 hold(browser, page_url, ingest, application, 8801, pause=True),
                 hold(browser, page_url, ingest, application, "8801", pause=False),
+                stay_alone(browser, page_url, ingest, application),
             )
         facts.calls = {"frozen": frozen, "steady": steady}
         await facts.settle()
@@ -176,6 +216,40 @@ async def hold(
         media.posted,
         paused,
     )
+
+
+async def stay_alone(browser: Browser, page_url: str, ingest: str, application: Application) -> Alone:
+    """Carol's stay in the lobby."""
+    sdk_app_id, now = application.sdk_app_id, int(time.time())
+    yesterday_ms = (now - 20 * 3600) // 2 * 2000
+    late = {
+        "SdkAppId": sdk_app_id,
+        "UserId": "carol",
+        "RoomId": "lobby",
+        "SessionId": "yesterday",
+        "Seq": 3,
+        "SentMs": yesterday_ms + 2000,
+        "Samples": [{"StartMs": yesterday_ms, "DurMs": 2000, "Rtt": 77, "Local": [], "Remote": []}],
+        "Events": [],
+    }
+    stored = [f"roompulse:{sdk_app_id}:carol:yesterday:3", orjson.dumps(late).decode()]
+    options = {"endpoint": ingest, "sdkAppId": sdk_app_id, "roomId": "lobby", "userId": "carol"}
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(page_url)
+    await page.wait_for_function("() => window.call !== undefined")
+    await page.evaluate("([key, body]) => localStorage.setItem(key, body)", stored)
+    wrong = usersig.generate(sdk_app_id, "another key", "carol", now=now)
+    await page.evaluate("options => call.enter(options)", {**options, "userSig": wrong})
+    await page.wait_for_function("() => call.state.errors.length > 0")
+    right = usersig.generate(sdk_app_id, application.secret_key, "carol", now=now)
+    await page.evaluate("sig => call.state.client.updateUserSig(sig)", right)
+    await page.evaluate(
+        f"() => {{ for (let i = 0; i < {EVENTS}; i += 1) call.state.client.reportEvent({EVENT}, {{ paramOne: i }}); }}"
+    )
+    client = await page.evaluate("() => call.leave()")
+    await context.close()
+    return Alone(client, late)
 
 
 @pytest.fixture(params=["frozen", "steady"])
@@ -287,8 +361,8 @@ def test_rollups_of_the_application(facts: Facts) -> None:
     sums = "sum(VideoStutterMs) AS Video, sum(VideoPlayMs) AS Play, sum(AudioPlayMs) AS Sound"
     rooms = facts.rows(None, f"SELECT {sums} FROM {{db}}.room_10s FINAL WHERE {{here}}")
     assert facts.rows(None, f"SELECT {sums} FROM {{db}}.app_10s FINAL WHERE {{here}}") == rooms
-    peaks = "SELECT max(OnlineUsers) AS Users, max(OnlineRooms) AS Rooms FROM {db}.app_10s FINAL WHERE {here}"
-    assert facts.rows(None, peaks) == [{"Users": 4, "Rooms": 2}]
+    assert facts.online() == facts.counted()
+    assert max(row["OnlineUsers"] for row in facts.online()) in (4, 5)
 
 
 def test_calls_and_stays(facts: Facts, call: Held) -> None:
@@ -337,3 +411,27 @@ async def test_callbacks(facts: Facts) -> None:
 
     received = Counter(content(verified(request)) for request in receiver.requests)
     assert received == Counter(content(event) for event in posted)
+
+
+def test_a_wrong_usersig_stops_nothing_for_good(facts: Facts) -> None:
+    """The page hears of it in words, and with the right one everything arrives, compressed or not."""
+    client = facts.alone.client
+    (error,) = client["errors"]
+    assert (error["kind"], error["status"], error["code"]) == ("unauthorized", 401, "sig not match")
+    late, *accepted = client["accepted"]
+    assert late == facts.alone.late["Seq"]
+    assert accepted == list(range(1, len(accepted) + 1))
+    seen = "SELECT sum(DurMs) FROM {db}.samples FINAL WHERE {here} AND SessionId != 'yesterday'"
+    assert facts.lobby(seen) > 0
+    assert (
+        facts.lobby("SELECT uniqExact(ParamOne) FROM {db}.client_events FINAL WHERE {here} AND ParamOne >= 0") == EVENTS
+    )
+
+
+def test_a_report_of_yesterday_counts_yesterday(facts: Facts) -> None:
+    late = facts.alone.late
+    start = (
+        "SELECT toUnixTimestamp64Milli(any(StartTime)) FROM {db}.samples FINAL WHERE {here} AND SessionId = 'yesterday'"
+    )
+    assert facts.lobby(start) == late["Samples"][0]["StartMs"]
+    assert facts.lobby("SELECT any(Rtt) FROM {db}.samples FINAL WHERE {here} AND SessionId = 'yesterday'") == 77
