@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 GROUP = "dispatcher"
 MAX_PENDING = 4_000
-"""Events that are taken and not completed; beyond that Kafka keeps them."""
+"""Weight of the events that are taken and not completed, one each if they are not large; further ones Kafka keeps."""
 COMMIT_PAUSE_S = 0.005
 """Between two commits. What is completed in between is committed together."""
 DRAIN_S = 2.0
@@ -115,8 +115,8 @@ class EventConsumer(ConsumerRebalanceListener):
     async def consume(self) -> None:
         """Take records for ever, as many as there is room for."""
         while True:
-            pending = sum(len(partition.pending) for partition in self._partitions.values())
-            metrics.PENDING.set(pending)
+            pending = sum(partition.pending_weight for partition in self._partitions.values())
+            metrics.PENDING.set(sum(len(partition.pending) for partition in self._partitions.values()))
             metrics.WAITING.set(_waiting(self._partitions.values()))
             if pending >= MAX_PENDING:
                 await asyncio.sleep(0.01)

@@ -21,6 +21,11 @@ SAME_BYTES_MS = 60_000
 """From the first attempt on, for so long every attempt has the same body."""
 
 
+def weight_of(value: bytes | None) -> int:
+    """What the callback of a record takes of the memory."""
+    return 1 + len(value or b"") // 1024
+
+
 class Delivery:
     """One callback, from the moment its event is taken from Kafka (or found in the retry lane) until it is done."""
 
@@ -42,6 +47,7 @@ class Delivery:
         "partition",
         "taken_ms",
         "url",
+        "weight",
     )
 
     def __init__(self, event: EventRecord, partition: Partition, offset: int, accepted_ms: int, now_ms: int) -> None:
@@ -57,6 +63,8 @@ class Delivery:
         self.due_ms = 0
         self.taken_ms = now_ms
         self.url = ""
+        self.weight = 1
+        """What it takes of the memory, in kilobytes."""
         self.in_lane = False
         """Whether the retry lane holds it, so that its event is done with."""
         self.owed = False

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from schemas.events import EventRecord
 from services.dispatcher import metrics
 from services.dispatcher.courier import Courier
-from services.dispatcher.delivery import Delivery
+from services.dispatcher.delivery import Delivery, weight_of
 from services.dispatcher.lane import RetryLane
 from services.dispatcher.occupancy import MAX_HELD, Occupancy
 from services.dispatcher.overflow import LOAD_AT_MOST, Backlog
@@ -41,8 +41,6 @@ UNKNOWN_APPLICATION_WAIT_MS = 3_000
 """An event may be quicker than the record of its application: so long it waits for it."""
 SPILL_AFTER_MS = 2_000
 """A callback that is not done by then goes to the retry lane, so that no slow endpoint holds up the watermark."""
-MAX_EVENT_BYTES = 512 * 1024
-"""A longer event cannot be kept in the retry lane; ingest admits none."""
 
 _events = msgspec.json.Decoder(EventRecord)
 
@@ -128,7 +126,8 @@ class Dispatcher:
             self._lane.complete(partition, record.offset)
             return True
         metrics.EVENTS.labels("taken").inc()
-        partition.pending[record.offset] = delivery
+        delivery.weight = weight_of(record.value)
+        partition.pend(delivery)
         self._submit(delivery)
         return True
 
@@ -167,14 +166,14 @@ class Dispatcher:
         key = (event.sdk_app_id, delivery.url)
         if key != delivery.held_as:
             self._leave(delivery)
-            self._occupancy.enter(key)
+            self._occupancy.enter(key, delivery.weight)
             delivery.held_as = key
         return bool(url)
 
     def _leave(self, delivery: Delivery) -> None:
         """Give back a callback's room in memory."""
         if delivery.held_as is not None:
-            self._occupancy.leave(delivery.held_as)
+            self._occupancy.leave(delivery.held_as, delivery.weight)
             delivery.held_as = None
 
     def _url_of(self, sdk_app_id: int, group: int) -> str:
@@ -192,12 +191,19 @@ class Dispatcher:
         finally:
             backlog.writing -= 1
         partition = delivery.partition
-        if offset is not None and not partition.closed:
-            backlog.add(offset)
-            delivery.done = True
-            partition.lane.pop(delivery.delivery_id, None)
-            self._lane.complete(partition, delivery.offset)
-            self._leave(delivery)
+        if partition.draining:
+            return
+        if offset is None:
+            # The lane does not take it, however often: it goes on as if there were room.
+            self._route(delivery)
+            self._scheduler.submit(delivery)
+            self._scheduler.pump()
+            return
+        backlog.add(offset)
+        delivery.done = True
+        partition.lane.pop(delivery.delivery_id, None)
+        self._lane.complete(partition, delivery.offset)
+        self._leave(delivery)
 
     async def load(self, partitions: list[Partition]) -> None:
         """Fetch from the lane what there is room for again."""
@@ -211,19 +217,21 @@ class Dispatcher:
                 elif len(backlog) and room >= min(len(backlog), self._occupancy.share(key) // 2):
                     try:
                         await self._load(partition, key, backlog.first(min(room, LOAD_AT_MOST)))
-                    except (KafkaError, TimeoutError) as error:
+                    except KafkaError as error:
                         log.warning("the retry lane cannot be read, trying again", error=repr(error))
         self._scheduler.pump()
 
     async def _load(self, partition: Partition, key: EndpointKey, offsets: list[int]) -> None:
-        values = await self._lane_reader.read(partition.lane_number, offsets)
+        values, covered = await self._lane_reader.read(partition.lane_number, offsets)
         if partition.draining:
             return
-        if len(values) != len(offsets):
-            raise RuntimeError(f"{len(offsets) - len(values)} callbacks are not where the retry lane had them")
         now_ms = self._clock()
-        loaded = [Delivery.of_record(retries.decode(value), partition, now_ms) for value in values]
-        partition.overflow[key].drop(len(offsets))
+        loaded = []
+        for value in values:
+            delivery = Delivery.of_record(retries.decode(value), partition, now_ms)
+            delivery.weight = weight_of(value)
+            loaded.append(delivery)
+        partition.overflow[key].drop(covered)
         for delivery in sorted(loaded, key=lambda delivery: delivery.offset):
             partition.lane[delivery.delivery_id] = delivery
             self._submit(delivery)
@@ -298,9 +306,7 @@ class Dispatcher:
 
 def _read(value: bytes | None) -> EventRecord | None:
     """The event of a record, None where it is none."""
-    if value is None or len(value) > MAX_EVENT_BYTES:
-        return None
     try:
-        return _events.decode(value)
+        return _events.decode(value or b"")
     except (ValueError, RecursionError):
         return None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
+from schemas.topics import DEAD_LETTERS, DELIVERIES, RETRIES
 from services.dispatcher.closing import close_soon
 
 if TYPE_CHECKING:
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 _PAUSE_S = 1.0
+_BATCH_BYTES = 256 * 1024
+_USUAL_LIMIT = 1 << 20
+"""Where Kafka does not tell."""
+_OVERHEAD_BYTES = 512
+"""What Kafka adds to a record's key and value, and more."""
 
 
 class Entry(NamedTuple):
@@ -33,14 +41,16 @@ class Entry(NamedTuple):
 class Journal:
     """An idempotent producer that tries again for as long as Kafka is away."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, largest: int) -> None:
+        """`largest`: see `largest_record`."""
+        self._largest = largest
         self._producer = AIOKafkaProducer(
             bootstrap_servers=settings.kafka_bootstrap,
             acks="all",
             enable_idempotence=True,
             linger_ms=2,
-            max_batch_size=256 * 1024,
-            max_request_size=2 << 20,
+            max_batch_size=min(_BATCH_BYTES, largest),
+            max_request_size=largest + _OVERHEAD_BYTES,
         )
         self._warned = 0.0
 
@@ -62,12 +72,13 @@ class Journal:
     async def write(self, *entries: Entry) -> list[int]:
         """Write records in order and return their offsets when Kafka has them all.
 
-        Raises `KafkaError` only for what would fail again and again.
+        A record that is larger than Kafka allows is left out, its offset -1. Raises `KafkaError` only for what would
+        fail again and again.
         """
         offsets = [-1] * len(entries)
         missing = list(range(len(entries)))
         while missing:
-            sent = [(index, await self._send(entries[index])) for index in missing]
+            sent = [(index, await self._send(entries[index])) for index in missing if self._fits(entries[index])]
             missing = []
             for index, future in sent:
                 try:
@@ -75,11 +86,19 @@ class Journal:
                         offsets[index] = (await future).offset
                         continue
                 except KafkaError as error:
-                    self._refused(entries[index], error)
+                    self._refused(error)
                 missing.append(index)
             if missing:
                 await asyncio.sleep(_PAUSE_S)
         return offsets
+
+    def _fits(self, entry: Entry) -> bool:
+        # Kafka must not be asked: after a refusal it would take nothing more of this producer.
+        size = len(entry.key) + len(entry.value or b"")
+        if size <= self._largest:
+            return True
+        log.error("a record is larger than Kafka allows", topic=entry.topic, bytes=size)
+        return False
 
     async def _send(self, entry: Entry) -> asyncio.Future[RecordMetadata] | None:
         try:
@@ -87,14 +106,35 @@ class Journal:
                 entry.topic, entry.value, key=entry.key, partition=entry.partition
             )
         except KafkaError as error:
-            self._refused(entry, error)
+            self._refused(error)
             return None
         return sent
 
-    def _refused(self, entry: Entry, error: KafkaError) -> None:
+    def _refused(self, error: KafkaError) -> None:
         if not error.retriable:
             raise error
         # With Kafka away there may be thousands of them.
         if (now := time.monotonic()) - self._warned > _PAUSE_S:
             self._warned = now
-            log.warning("Kafka did not take a record, trying again", topic=entry.topic, error=str(error))
+            log.warning("Kafka does not take records, trying again", error=str(error))
+
+
+async def largest_record(settings: Settings) -> int:
+    """How many bytes key and value of a record may have in the topics that are written to. Raises `KafkaError`."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    try:
+        await admin.start()
+        topics = (RETRIES, DELIVERIES, DEAD_LETTERS)
+        responses: list[Any] = await admin.describe_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics]
+        )
+    finally:
+        await admin.close()
+    limits = [
+        int(entry[1])
+        for response in responses
+        for resource in response.resources
+        for entry in resource[4]
+        if entry[0] == "max.message.bytes"
+    ]
+    return min(limits, default=_USUAL_LIMIT) - _OVERHEAD_BYTES

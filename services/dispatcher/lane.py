@@ -33,7 +33,7 @@ class RetryLane:
     async def write(self, delivery: Delivery, *before: Entry) -> int | None:
         """Let Kafka have other records and then a callback as it is now.
 
-        The result is the offset of its record, None where it was finished meanwhile and has none.
+        The result is the offset of its record. None: it has none, since it was finished meanwhile or is too large.
         """
         await _settled(delivery)
         if delivery.done:
@@ -44,7 +44,7 @@ class RetryLane:
         finally:
             ours.set_result(None)
             delivery.moving = None
-        return offsets[-1]
+        return offsets[-1] if offsets[-1] >= 0 else None
 
     async def hold(self, delivery: Delivery, *before: Entry) -> None:
         """Write a callback that stays in memory too."""

@@ -1,4 +1,4 @@
-"""How many callbacks are in memory, and whether one more of an endpoint may be."""
+"""How much callbacks take of the memory, and whether an endpoint may have more of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from services.dispatcher.scheduler import EndpointKey
 
 MAX_HELD = 50_000
-"""Callbacks in memory, about one kilobyte each."""
+"""Weight of the callbacks in memory; an ordinary one weighs one, which is about a kilobyte."""
 _SHARE_OF_FREE = 0.25
 """An endpoint may have this part of what is free, so that there is always room for the next one."""
 _AT_LEAST = 16
@@ -16,7 +16,7 @@ _AT_LEAST = 16
 
 
 class Occupancy:
-    """Counts callbacks by endpoint. One endpoint alone never gets more than a fifth of `limit`."""
+    """Weighs callbacks by endpoint. One endpoint alone never gets more than a fifth of `limit`."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -25,28 +25,28 @@ class Occupancy:
 
     @property
     def total(self) -> int:
-        """Callbacks in memory."""
+        """Weight of the callbacks in memory."""
         return self._total
 
-    def enter(self, key: EndpointKey) -> None:
+    def enter(self, key: EndpointKey, weight: int) -> None:
         """One more is in memory."""
-        self._held[key] = self._held.get(key, 0) + 1
-        self._total += 1
+        self._held[key] = self._held.get(key, 0) + weight
+        self._total += weight
 
-    def leave(self, key: EndpointKey) -> None:
+    def leave(self, key: EndpointKey, weight: int) -> None:
         """One less is in memory."""
-        held = self._held[key] - 1
+        held = self._held[key] - weight
         if held:
             self._held[key] = held
         else:
             del self._held[key]
-        self._total -= 1
+        self._total -= weight
 
     def share(self, key: EndpointKey) -> int:
-        """How many of an endpoint may be in memory at present, those that are included."""
+        """What an endpoint may have at present, what it has included."""
         held = self._held.get(key, 0)
         return max(_AT_LEAST, int((self._limit - self._total + held) * _SHARE_OF_FREE / (1 + _SHARE_OF_FREE)))
 
     def room(self, key: EndpointKey) -> int:
-        """How many more of an endpoint may come."""
+        """How much more of an endpoint may come."""
         return max(0, self.share(key) - self._held.get(key, 0))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from array import array
+from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 LOAD_AT_MOST = 2_000
 """Callbacks that are fetched at once."""
+LOAD_BYTES = 4 << 20
+_READ_AT_MOST_S = 5.0
+_MAX_RECORDS = 500
 
 
 class Backlog:
@@ -40,7 +45,11 @@ class Backlog:
 
     def add(self, offset: int) -> None:
         """The lane has another one."""
-        self._offsets.append(offset)
+        # Writes end in the order of their offsets, unless one had to be repeated.
+        if self._offsets and offset < self._offsets[-1]:
+            insort(self._offsets, offset)
+        else:
+            self._offsets.append(offset)
 
     def first(self, count: int) -> list[int]:
         """The oldest ones; they stay."""
@@ -75,21 +84,30 @@ class LaneReader:
     async def __aexit__(self, *_: object) -> None:
         await close_soon(self._consumer.stop())
 
-    async def read(self, partition: int, offsets: list[int]) -> list[bytes]:
-        """The values of the records at these offsets, in the order of the lane; those that are gone are left out.
+    async def read(self, partition: int, offsets: list[int]) -> tuple[list[bytes], int]:
+        """The values of the records at some of these ascending offsets, and of how many of them, from the first on.
 
-        Raises `KafkaError`.
+        It stops where it becomes too much at once. Raises `KafkaError`, and `LookupError` where one is missing.
         """
         tp = TopicPartition(RETRIES.name, partition)
         wanted = set(offsets)
-        last = max(wanted)
-        self._consumer.assign([tp])
-        self._consumer.seek(tp, min(wanted))
+        deadline = time.monotonic() + _READ_AT_MOST_S
         found: list[bytes] = []
+        size = 0
+        self._consumer.assign([tp])
+        self._consumer.seek(tp, offsets[0])
         try:
-            while await self._consumer.position(tp) <= last:
-                for records in (await self._consumer.getmany(tp, timeout_ms=100, max_records=LOAD_AT_MOST)).values():
-                    found += [record.value for record in records if record.offset in wanted and record.value]
+            position = offsets[0]
+            while position <= offsets[-1] and size < LOAD_BYTES and time.monotonic() < deadline:
+                for records in (await self._consumer.getmany(tp, timeout_ms=100, max_records=_MAX_RECORDS)).values():
+                    for record in records:
+                        if record.offset in wanted and record.value:
+                            found.append(record.value)
+                            size += len(record.value)
+                position = await self._consumer.position(tp)
         finally:
             self._consumer.unsubscribe()
-        return found
+        covered = bisect_left(offsets, position)
+        if len(found) != covered:
+            raise LookupError(f"{covered - len(found)} callbacks are not where the retry lane had them")
+        return found, covered

@@ -29,6 +29,7 @@ class Partition:
         self.recent = RecentEvents()
         self.pending: dict[int, Delivery] = {}
         """By offset, oldest first."""
+        self.pending_weight = 0
         self.lane: dict[str, Delivery] = {}
         """By delivery id."""
         self.overflow: dict[EndpointKey, Backlog] = {}
@@ -45,9 +46,16 @@ class Partition:
         self.dirty = False
         """Whether something was completed since the last commit."""
 
+    def pend(self, delivery: Delivery) -> None:
+        """Note that an event's offset waits for its callback."""
+        self.pending[delivery.offset] = delivery
+        self.pending_weight += delivery.weight
+
     def complete(self, offset: int) -> None:
         """Note that an event is done with, or that the retry lane has it."""
-        self.pending.pop(offset, None)
+        delivery = self.pending.pop(offset, None)
+        if delivery is not None:
+            self.pending_weight -= delivery.weight
         self.tracker.complete(offset)
         self.dirty = True
 
@@ -56,6 +64,7 @@ class Partition:
         self.draining = True
         self.closed = True
         self.pending.clear()
+        self.pending_weight = 0
         self.lane.clear()
         self.overflow.clear()
         self.found.clear()

@@ -14,7 +14,7 @@ from msgspec import Struct
 from schemas.deliveries import delivery_id
 from schemas.retries import RetryRecord
 from schemas.topics import EVENTS, RETRIES
-from services.dispatcher.delivery import Delivery
+from services.dispatcher.delivery import Delivery, weight_of
 from services.dispatcher.recent import REMEMBERED_MS, RecentEvents
 from services.dispatcher.tracker import OffsetTracker
 
@@ -206,7 +206,8 @@ async def _read_lanes(reader: AIOKafkaConsumer, partitions: list[Partition], sin
     for value in attempted.values():
         record = retries.decode(value)
         owner = owners[record.source_partition]
-        owner.lane[record.delivery_id] = Delivery.of_record(record, owner, now_ms)
+        delivery = owner.lane[record.delivery_id] = Delivery.of_record(record, owner, now_ms)
+        delivery.weight = weight_of(value)
     found = list(places)
     for entry in fresh.values():
         number, sdk_app_id, group = found[entry & _PLACE_MASK]

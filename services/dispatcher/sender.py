@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import re
 import ssl
 import time
@@ -12,6 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
+import structlog
 from msgspec import Struct
 from yarl import URL
 
@@ -22,10 +24,13 @@ from services.dispatcher.resolver import ThreadResolver
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+log = structlog.get_logger(__name__)
+
 MAX_RESPONSE = 64 * 1024
 """Bytes of an answer's body that are read at most; a longer one is a failure."""
 _KEEP_ALIVE_S = 15.0
 _DNS_CACHE_S = 10
+_STREAMED_BYTES = 1 << 20
 _VISIBLE = re.compile(r"[!-~]*")
 USER_AGENT = f"Roompulse/{version('roompulse')}"
 
@@ -79,14 +84,16 @@ class HttpSender:
         await self._session.close()
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Send a body and wait for the answer. Never raises for what the network or the other side does."""
+        """Send a body and wait for the answer. Never raises."""
         started = time.perf_counter()
         answer = Answer()
+        # The client warns of longer ones that are not a stream.
+        data = body if len(body) < _STREAMED_BYTES else io.BytesIO(body)
         try:
             target = _parse(url)
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._session.post(target, data=body, headers=headers, allow_redirects=False) as response,
+                self._session.post(target, data=data, headers=headers, allow_redirects=False) as response,
             ):
                 answer.status = response.status
                 await _read(response, answer)
@@ -94,6 +101,10 @@ class HttpSender:
             answer.error_class, answer.error = "timeout", f"no complete answer within {self._timeout_s:g} s"
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             answer.error_class, answer.error = classify(error), str(error)[:MAX_STORED_RESPONSE]
+        except Exception as error:
+            # Whatever it is, it is one endpoint's, and the others must not feel it.
+            log.exception("an attempt failed as nobody expected", url=url)
+            answer.error_class, answer.error = "own", repr(error)[:MAX_STORED_RESPONSE]
         answer.duration_ms = round((time.perf_counter() - started) * 1000)
         return answer
 

@@ -17,7 +17,7 @@ from services.dispatcher.addresses import AddressGuard
 from services.dispatcher.closing import close_soon
 from services.dispatcher.consumer import EventConsumer
 from services.dispatcher.dispatcher import Dispatcher
-from services.dispatcher.journal import Journal
+from services.dispatcher.journal import Journal, largest_record
 from services.dispatcher.overflow import LaneReader
 from services.dispatcher.sender import HttpSender
 from services.runtime.applications import ApplicationTable
@@ -70,7 +70,8 @@ class DispatcherService:
             sender = await stack.enter_async_context(
                 HttpSender(timeout_s=self._settings.callback_timeout_s, guard=self._guard)
             )
-            journal = await stack.enter_async_context(Journal(self._settings))
+            largest = await largest_record(self._settings)
+            journal = await stack.enter_async_context(Journal(self._settings, largest=largest))
             lane_reader = await stack.enter_async_context(LaneReader(self._settings))
             self._dispatcher = dispatcher = Dispatcher(
                 self._settings,

@@ -12,7 +12,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from schemas.callbacks import sign
+from schemas.keys import event_key
 from schemas.topics import EVENTS
+from services.embedded.kafka.configuration import MESSAGE_MAX_BYTES
 from services.runtime.clock import now_ms
 from tests.integration.dispatching import World, event_of, room_event, settings_for
 from tests.support.receiver import Receiver, hang, reply
@@ -224,7 +226,6 @@ async def test_unknown_applications_and_rubbish_hold_up_nothing(world: World, re
     poison = [
         sound.replace(b'"poison"', b'"\xff\xfe"'),
         sound.replace(b'"EventInfo":{', b'"EventInfo":' + b"[" * 50_000 + b"]" * 50_000 + b',"Info":{'),
-        sound.replace(b'"poison"', b'"' + b"p" * 300_000 + b'"'),
         sound[:-2],
         b"\x00" * 10,
     ]
@@ -235,6 +236,28 @@ async def test_unknown_applications_and_rubbish_hold_up_nothing(world: World, re
     await world.publish(stranger, *(room_event(application, number) for number in range(1, 20)))
     await receiver.wait_for(lambda: len(receiver.at("/after-rubbish")) == 19)
     assert not await world.attempts(77)
+
+
+async def test_an_event_too_large_for_the_retry_lane(world: World, receiver: Receiver) -> None:
+    url = receiver.script("/large", reply(500), reply())
+    application = await world.application(room_url=url)
+    largest = MESSAGE_MAX_BYTES - 256
+    event = room_event(application, 3, "large", Blob="")
+    event = room_event(application, 3, "large", Blob="x" * (largest - len(msgspec.json.encode(event))))
+    async with AIOKafkaProducer(
+        bootstrap_servers=world.settings.kafka_bootstrap, max_request_size=2 * MESSAGE_MAX_BYTES
+    ) as producer:
+        key = event_key(event.sdk_app_id, event.room_id, None)
+        await producer.send_and_wait(EVENTS.name, key=key, value=msgspec.json.encode(event))
+    await world.publish(room_event(application, 3, "after"))
+    rows = await world.attempts_when(
+        application.sdk_app_id, lambda rows: sum(row.outcome == "delivered" for row in rows) == 2
+    )
+    assert [(row.user_id, row.outcome) for row in rows if row.user_id == "large"] == [
+        ("large", "failed"),
+        ("large", "delivered"),
+    ]
+    assert not await world.lane(application.sdk_app_id)
 
 
 async def test_a_changed_url_is_used_at_once(world: World, receiver: Receiver) -> None:

@@ -234,6 +234,29 @@ async def test_kafka_goes_away_and_comes_back(world: World, receiver: Receiver, 
     assert delivered.total() - len(delivered) <= len(events) // 100
 
 
+async def test_kill_9_of_kafka_and_the_dispatcher_at_once(world: World, receiver: Receiver, kafka: KafkaBroker) -> None:
+    application = await world.application(room_url=receiver.script("/both", reply(delay=0.1)))
+    events = [room_event(application, 1 + number % 50, f"u{number}") for number in range(400)]
+    async with process(world.settings) as dispatcher:
+        await world.publish(*events)
+        await receiver.wait_for(lambda: len(answered(receiver.at("/both"))) >= 150)
+        await asyncio.to_thread(kafka.kill9)
+        await asyncio.to_thread(dispatcher.kill9)
+        assert len(answered(receiver.at("/both"))) < 400
+        dispatcher.launch()
+        await asyncio.to_thread(kafka.start)
+        rows = await world.attempts_when(
+            application.sdk_app_id,
+            lambda rows: len({row.event_id for row in rows if row.outcome == "delivered"}) == len(events),
+        )
+        await world.lane_empty(application.sdk_app_id)
+    # Also nothing of the tests before this one, which a dispatcher that lost its place would send again.
+    assert {row.sdk_app_id for row in await world.attempts() if row.started_ms >= rows[0].started_ms} == {
+        application.sdk_app_id
+    }
+    assert len(receiver.at("/both")) <= len(events) + 2 * world.settings.callback_in_flight_per_endpoint
+
+
 async def test_stopped_in_time_without_kafka(world: World, receiver: Receiver, kafka: KafkaBroker) -> None:
     application = await world.application(room_url=receiver.script("/gone", hang()))
     async with process(world.settings) as dispatcher:

@@ -91,7 +91,7 @@ class World:
                 self.scheduler.submit_retry(delivery)
             else:
                 delivery.partition.tracker.take(delivery.offset)
-                delivery.partition.pending[delivery.offset] = delivery
+                delivery.partition.pend(delivery)
                 self.scheduler.submit(delivery)
         self.scheduler.pump()
         await asyncio.gather(*self._tasks)

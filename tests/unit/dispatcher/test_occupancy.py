@@ -13,7 +13,7 @@ def fill(occupancy: Occupancy, number: int) -> int:
     """Let an endpoint have what it may have; how many it has got."""
     entered = 0
     while occupancy.room(key(number)):
-        occupancy.enter(key(number))
+        occupancy.enter(key(number), 1)
         entered += 1
     return entered
 
@@ -37,10 +37,10 @@ def test_whoever_leaves_makes_room() -> None:
     occupancy = Occupancy(10_000)
     fill(occupancy, 1)
     for _ in range(500):
-        occupancy.leave(key(1))
+        occupancy.leave(key(1), 1)
     assert occupancy.room(key(1)) == 500
     for _ in range(1_500):
-        occupancy.leave(key(1))
+        occupancy.leave(key(1), 1)
     assert occupancy.total == 0
     assert occupancy.room(key(2)) == 2_000
 
@@ -48,3 +48,11 @@ def test_whoever_leaves_makes_room() -> None:
 def test_every_endpoint_gets_on_a_little_when_memory_is_full() -> None:
     occupancy = Occupancy(0)
     assert [fill(occupancy, number) for number in range(3)] == [16, 16, 16]
+
+
+def test_large_callbacks_weigh_more() -> None:
+    occupancy = Occupancy(10_000)
+    occupancy.enter(key(1), 700)
+    assert occupancy.room(key(1)) == 1_300
+    occupancy.leave(key(1), 700)
+    assert occupancy.total == 0

@@ -21,3 +21,10 @@ def test_over_when_nothing_waits_and_nothing_is_on_its_way() -> None:
     backlog = Backlog()
     backlog.writing += 1
     assert not backlog.over
+
+
+def test_ascending_even_if_a_write_had_to_be_repeated() -> None:
+    backlog = Backlog([1, 5])
+    backlog.add(3)
+    backlog.add(9)
+    assert [*backlog] == [1, 3, 5, 9]
