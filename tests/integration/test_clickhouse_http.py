@@ -167,8 +167,8 @@ def test_a_query_id_that_is_in_use_is_refused(clickhouse: ClickHouseServer) -> N
 
 def test_progress_in_headers(clickhouse: ClickHouseServer) -> None:
     with connection_to(clickhouse) as connection:
-        parameters = "send_progress_in_http_headers=1&http_headers_progress_interval_ms=50"
-        connection.request("POST", f"/?{parameters}", "SELECT sum(sipHash64(number)) FROM numbers(100000000)")
+        parameters = "send_progress_in_http_headers=1&http_headers_progress_interval_ms=10"
+        connection.request("POST", f"/?{parameters}", "SELECT sum(sipHash64(number)) FROM numbers(30000000)")
         response = connection.getresponse()
         response.read()
         progress = [json.loads(text) for text in response.headers.get_all("X-ClickHouse-Progress") or []]
