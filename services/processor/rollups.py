@@ -44,7 +44,8 @@ GROUP BY {_ROOM}, BucketTime
 """
 
 # Fewer than 10 frames a second (5 of a screen) or a swing of more than 5 within ten seconds, in two samples in a row;
-# or ten seconds without mute and with volume 0. A picture that is not meant to play has no frame rate.
+# or ten seconds without mute and with volume 0. A picture that is not meant to play has no frame rate. Rounded, since
+# 9.8 less 4.8 may be a little more than 5 to a computer.
 _STREAMS = f"""
 SELECT {_ROOM}, BucketTime, 0 AS OnlineUsers,
     uniqExactStateIf(UserId, (Jerky AND JerkyBefore AND StartMs - StartMsBefore <= 4000) OR SilentMs >= 10000)
@@ -66,7 +67,7 @@ FROM (
             if(Stream = 'audio' OR Quiet OR (PeerId != '' AND Playing = 0), NULL,
                 if(PeerId = '', least(ifNull(CapFps, SendFps), ifNull(SendFps, CapFps)), RenderFps)) AS Fps,
             ifNull(Fps < if(Stream = 'sub', 5, 10), false) OR ifNull(
-                max(Fps) OVER Recent - min(Fps) OVER Recent > 5 AND Fps IS NOT NULL, false) AS Jerky,
+                round(max(Fps) OVER Recent - min(Fps) OVER Recent, 3) > 5 AND Fps IS NOT NULL, false) AS Jerky,
             sum(if(Stream = 'audio' AND NOT Quiet AND ifNull(Volume = 0, false), DurMs, 0)) OVER Recent AS SilentMs
         FROM streams FINAL
         WHERE {_NEAR}

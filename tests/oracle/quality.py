@@ -153,4 +153,4 @@ def _jerky(shown: list[tuple[int, float | None, int]], at: int) -> bool:
     """Whether a picture is slow at this time, or its rate has swung by more than 5 within the last ten seconds."""
     recent = [rate for start, rate, _ in shown if at - BUCKET_MS < start <= at and rate is not None]
     now, slow = next((rate, slow) for start, rate, slow in shown if start == at)
-    return now is not None and (now < slow or max(recent) - min(recent) > 5)
+    return now is not None and (now < slow or round(max(recent) - min(recent), 3) > 5)

@@ -76,6 +76,7 @@ def test_an_exception_needs_two_samples_in_a_row_and_silence_ten_seconds() -> No
     assert abnormal(*seen(15, 9, 9)) == {0: {"a"}}
     assert abnormal(*seen(15, 15, 9)) == {0: set()}
     assert abnormal(*seen(21, 15, 15)) == {0: {"a"}}
+    assert abnormal(*seen(9.8, 4.8, 9.8, kind="sub")) == {0: set()}
     assert abnormal(*seen(9, 9, 9, kind="sub")) == {0: set()}
     assert abnormal(*seen(4, 4, kind="sub")) == {0: {"a"}}
     assert abnormal(*seen(0, 0, PlayMs=0)) == {0: set()}
