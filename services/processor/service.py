@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
 from schemas.topics import TOUCHED
-from services.dispatcher.journal import Journal
+from services.dispatcher.journal import Journal, largest_record
 from services.processor.app import build_app
 from services.processor.recompute import Recomputer
 from services.processor.store import Store
@@ -62,7 +62,7 @@ class ProcessorService:
         """Process until cancelled, or until Faust has crashed."""
         self._store = store = Store(self._settings)
         try:
-            async with Journal(self._settings) as journal:
+            async with Journal(self._settings, largest=await largest_record(self._settings)) as journal:
                 toucher = Toucher(journal, await journal.partitions(TOUCHED.name))
                 app = build_app(self._settings, self._instance, store, toucher, Recomputer(store, toucher))
                 app.finalize()
