@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from schemas.words import StreamType
 
-MEAN_BETWEEN_TROUBLES_MS = 90_000
-MEAN_BETWEEN_STUTTERS_MS = 150_000
+MEAN_BETWEEN_TROUBLES_MS = 240_000
+MEAN_BETWEEN_STUTTERS_MS = 600_000
 """Where nothing is wrong."""
 MEAN_IN_TROUBLE_MS = 5_000
 _KINDS: tuple[TroubleKind, ...] = (
