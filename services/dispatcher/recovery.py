@@ -72,7 +72,7 @@ async def recover(settings: Settings, group: str, partitions: Iterable[Partition
         partition.recent = RecentEvents()
         partition.lane.clear()
         partition.found.clear()
-    committed = await _committed(settings, group, list(by_number))
+    commits = await committed(settings, group, list(by_number))
     reader = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap,
         enable_auto_commit=False,
@@ -83,7 +83,7 @@ async def recover(settings: Settings, group: str, partitions: Iterable[Partition
     )
     try:
         await reader.start()
-        starts = await _starts(reader, by_number, committed)
+        starts = await _starts(reader, by_number, commits)
         since = await _remember(reader, by_number, starts, clock)
         await _read_lanes(reader, list(by_number.values()), since, clock)
     finally:
@@ -91,9 +91,10 @@ async def recover(settings: Settings, group: str, partitions: Iterable[Partition
     return {partition.number: starts[tp] for tp, partition in by_number.items()}
 
 
-async def _committed(
+async def committed(
     settings: Settings, group: str, partitions: list[TopicPartition]
 ) -> dict[TopicPartition, tuple[int, str]]:
+    """Offset and metadata of the group's last commits. Raises `KafkaError` where they cannot be told at present."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
     try:
         await admin.start()
@@ -107,12 +108,14 @@ async def _committed(
 
 
 async def _starts(
-    reader: AIOKafkaConsumer, partitions: dict[TopicPartition, Partition], committed: dict[TopicPartition, Any]
+    reader: AIOKafkaConsumer,
+    partitions: dict[TopicPartition, Partition],
+    commits: dict[TopicPartition, tuple[int, str]],
 ) -> dict[TopicPartition, int]:
     beginnings = await reader.beginning_offsets(list(partitions))
     starts = {}
     for tp, partition in partitions.items():
-        offset, metadata = committed.get(tp, (-1, ""))
+        offset, metadata = commits.get(tp, (-1, ""))
         if offset < beginnings[tp]:
             if offset >= 0:
                 log.error(
