@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FAKE_DEVICES = "--use-fake-device-for-media-stream"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -20,7 +21,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
+    FAKE_DEVICES,
     # Host candidates by their addresses: there is no mDNS on a build machine.
     "--disable-features=WebRtcHideLocalIpsWithMdns",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import async_playwright
 
-from tests.browser import chromium, priority
+from tests.browser import chromium
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,10 +32,8 @@ def web_client() -> Path:
 async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium with a fake camera and microphone."""
     executable = chromium.require()
-    async with contextlib.AsyncExitStack() as stack:
-        with priority.first():
-            playwright = await stack.enter_async_context(async_playwright())
-            browser = await playwright.chromium.launch(executable_path=executable, headless=True, args=chromium.FLAGS)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=executable, headless=True, args=chromium.FLAGS)
         yield browser
         await browser.close()
 

@@ -1,7 +1,8 @@
-"""What a media server tells ingest about a room: signed events with an id, each acknowledged."""
+"""What a media server tells ingest about a room: signed events with an id, the same bytes again until they are safe."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
@@ -70,7 +71,11 @@ class MediaServer:
             "Sign": sign(self._application.secret_key, body),
             "Content-Type": "application/json",
         }
-        async with self._session.post(f"{self._ingest}/v1/events", data=body, headers=headers) as response:
-            answer = await response.json()
-        assert (response.status, answer["Accepted"], answer["Rejected"]) == (200, 1, [])
+        while True:
+            async with self._session.post(f"{self._ingest}/v1/events", data=body, headers=headers) as response:
+                answer = await response.json()
+            if response.status not in (429, 503):
+                break
+            await asyncio.sleep(float(response.headers["Retry-After"]))
+        assert (response.status, answer) == (200, {"Accepted": 1, "Rejected": []})
         self.posted.append(event)

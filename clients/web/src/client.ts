@@ -73,6 +73,7 @@ export class RoompulseClient {
     network?.addEventListener("change", () => this.reporter.describe({ NetworkType: networkType() }), { signal });
     void this.fixClock();
     this.schedule();
+    void this.poll(false);
   }
 
   /** Measure this connection too. With `peer`, all its remote tracks are that user's. */
