@@ -13,9 +13,9 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas.topics import EVENTS
 from services.dispatcher import metrics
-from services.dispatcher.closing import CLOSE_WITHIN_S, close_soon
 from services.dispatcher.partition import Partition
 from services.dispatcher.recovery import recover
+from services.runtime.closing import CLOSE_WITHIN_S, close_soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -9,10 +9,10 @@ import msgspec
 from schemas.keys import event_key
 from schemas.topics import DEAD_LETTERS, DELIVERIES
 from services.dispatcher import metrics
-from services.dispatcher.journal import Entry
 from services.dispatcher.schedule import Schedule, VendorSchedule
 from services.dispatcher.sender import Answer
 from services.dispatcher.signing import request_headers
+from services.runtime.journal import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from schemas.deliveries import DeliveryAttempt, Outcome
     from services.dispatcher.delivery import Delivery
-    from services.dispatcher.journal import Journal
     from services.dispatcher.lane import RetryLane
     from services.dispatcher.scheduler import Endpoint
     from services.dispatcher.sender import HttpSender
     from services.runtime.applications import ApplicationTable
     from services.runtime.clock import Clock
+    from services.runtime.journal import Journal
     from services.runtime.settings import Settings
 
     class Landed(Protocol):

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
 
     from schemas.applications import Application
-    from services.dispatcher.journal import Journal
     from services.dispatcher.overflow import LaneReader
     from services.dispatcher.partition import Partition
     from services.dispatcher.scheduler import EndpointKey
     from services.dispatcher.sender import HttpSender
     from services.runtime.applications import ApplicationTable
     from services.runtime.clock import Clock
+    from services.runtime.journal import Journal
     from services.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)

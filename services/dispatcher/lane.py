@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from schemas.topics import RETRIES
-from services.dispatcher.journal import Entry
+from services.runtime.journal import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from services.dispatcher.delivery import Delivery
-    from services.dispatcher.journal import Journal
     from services.dispatcher.partition import Partition
+    from services.runtime.journal import Journal
 
 
 class RetryLane:

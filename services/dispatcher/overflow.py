@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import RETRIES
-from services.dispatcher.closing import close_soon
+from services.runtime.closing import close_soon
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import secrets
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -12,16 +11,17 @@ import structlog
 from aiohttp import web
 from aiokafka.errors import KafkaError
 
-from schemas.topics import RETRIES
+from schemas.topics import DEAD_LETTERS, DELIVERIES, RETRIES
 from services.dispatcher.addresses import AddressGuard
-from services.dispatcher.closing import close_soon
 from services.dispatcher.consumer import EventConsumer
 from services.dispatcher.dispatcher import Dispatcher
-from services.dispatcher.journal import Journal, largest_record
 from services.dispatcher.overflow import LaneReader
 from services.dispatcher.sender import HttpSender
 from services.runtime.applications import ApplicationTable
 from services.runtime.clock import now_ms
+from services.runtime.closing import close_soon
+from services.runtime.instance import instance_name
+from services.runtime.journal import Journal, largest_record
 from services.runtime.service import CannotStart
 from services.runtime.topics import TopicMismatch, ensure_topics
 from services.runtime.web import add_health_routes, start_site
@@ -45,7 +45,7 @@ class DispatcherService:
             self._guard = AddressGuard(settings.callback_allow)
         except ValueError as error:
             raise CannotStart(f"ROOMPULSE_CALLBACK_ALLOW: {error}") from error
-        self._instance = _instance_name(settings)
+        self._instance = instance_name(settings, "dispatcher", settings.dispatcher_port)
         self._consumer: EventConsumer | None = None
         self._dispatcher: Dispatcher | None = None
         self.applications = ApplicationTable(settings, on_change=self._application_changed)
@@ -70,7 +70,7 @@ class DispatcherService:
             sender = await stack.enter_async_context(
                 HttpSender(timeout_s=self._settings.callback_timeout_s, guard=self._guard)
             )
-            largest = await largest_record(self._settings)
+            largest = await largest_record(self._settings, RETRIES, DELIVERIES, DEAD_LETTERS)
             journal = await stack.enter_async_context(Journal(self._settings, largest=largest))
             lane_reader = await stack.enter_async_context(LaneReader(self._settings))
             self._dispatcher = dispatcher = Dispatcher(
@@ -172,17 +172,6 @@ async def _load(dispatcher: Dispatcher, consumer: EventConsumer) -> None:
     while True:
         await asyncio.sleep(_LOAD_S)
         await dispatcher.load(consumer.partitions)
-
-
-def _instance_name(settings: Settings) -> str:
-    """A name that stays over restarts, so that one that comes back after a crash gets its partitions at once."""
-    path = settings.data / f"dispatcher-{settings.dispatcher_port}.instance"
-    name = path.read_text("ascii").strip() if path.exists() else ""
-    if not name:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        name = f"dispatcher-{secrets.token_hex(8)}"
-        path.write_text(name + "\n", "ascii")
-    return name
 
 
 def _allow_many_connections() -> None:

@@ -13,13 +13,13 @@ from aiokafka.errors import KafkaError
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
 from schemas.topics import TOUCHED
-from services.dispatcher.journal import Journal, largest_record
 from services.processor.app import build_app
 from services.processor.recompute import Recomputer
 from services.processor.store import Store
 from services.processor.touching import Toucher
 from services.runtime.clickhouse import migrate
 from services.runtime.instance import instance_name
+from services.runtime.journal import Journal, largest_record
 from services.runtime.service import CannotStart
 from services.runtime.topics import TopicMismatch, ensure_topics
 from services.runtime.web import add_health_routes, start_site
@@ -62,7 +62,7 @@ class ProcessorService:
         """Process until cancelled, or until Faust has crashed."""
         self._store = store = Store(self._settings)
         try:
-            async with Journal(self._settings, largest=await largest_record(self._settings)) as journal:
+            async with Journal(self._settings, largest=await largest_record(self._settings, TOUCHED)) as journal:
                 toucher = Toucher(journal, await journal.partitions(TOUCHED.name))
                 app = build_app(self._settings, self._instance, store, toucher, Recomputer(store, toucher))
                 app.finalize()

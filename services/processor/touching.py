@@ -9,16 +9,18 @@ import msgspec
 
 from schemas.topics import TOUCHED
 from schemas.touched import Touched, TouchedApplication, TouchedCall, TouchedRoom, owner_of
-from services.dispatcher.journal import Entry
+from services.runtime.journal import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from services.dispatcher.journal import Journal
     from services.processor.quality import Room
+    from services.runtime.journal import Journal
 
-Scope = TypeVar("Scope")
-_SCOPES_A_RECORD = 1_000
+Item = TypeVar("Item")
+Scope = TypeVar("Scope", TouchedRoom, TouchedApplication)
+_ITEMS_A_RECORD = 4_000
+"""Kafka takes records of up to a megabyte, and what does not fit would be lost."""
 
 Calls = dict[tuple[int, str], int]
 """(SdkAppId, the room's text) to the earliest event that is new, Unix ms."""
@@ -56,9 +58,9 @@ class Toucher:
         """Buckets of rooms."""
         owned: defaultdict[int, list[TouchedRoom]] = defaultdict(list)
         for (app, room_id, room_id_type), buckets in touched.items():
-            room = TouchedRoom(app, room_id, room_id_type, tuple(buckets))
-            owned[self._owner(f"{app}/{room_id}")].append(room)
-        await self._write((owner, Touched(rooms=part)) for owner, rooms in owned.items() for part in _parts(rooms))
+            owner = self._owner(f"{app}/{room_id}")
+            owned[owner] += [TouchedRoom(app, room_id, room_id_type, tuple(part)) for part in _parts(list(buckets))]
+        await self._write((owner, Touched(rooms=part)) for owner, rooms in owned.items() for part in _records(rooms))
 
     async def applications(self, touched: Iterable[tuple[int, int]]) -> None:
         """Buckets of applications."""
@@ -67,15 +69,19 @@ class Toucher:
             by_application[app].append(bucket)
         owned: defaultdict[int, list[TouchedApplication]] = defaultdict(list)
         for app, buckets in by_application.items():
-            owned[self._owner(str(app))].append(TouchedApplication(app, tuple(buckets)))
-        await self._write((owner, Touched(applications=part)) for owner, apps in owned.items() for part in _parts(apps))
+            owned[self._owner(str(app))] += [TouchedApplication(app, tuple(part)) for part in _parts(buckets)]
+        await self._write(
+            (owner, Touched(applications=part)) for owner, apps in owned.items() for part in _records(apps)
+        )
 
     async def calls(self, touched: Calls) -> None:
         """Calls of rooms."""
         owned: defaultdict[int, list[TouchedCall]] = defaultdict(list)
         for (app, room_id), since_ms in touched.items():
             owned[self._owner(f"{app}/{room_id}")].append(TouchedCall(app, room_id, since_ms))
-        await self._write((owner, Touched(calls=part)) for owner, calls in owned.items() for part in _parts(calls))
+        await self._write(
+            (owner, Touched(calls=list(part))) for owner, calls in owned.items() for part in _parts(calls)
+        )
 
     def _owner(self, scope: str) -> int:
         return owner_of(scope, self._partitions)
@@ -86,7 +92,22 @@ class Toucher:
             await self._journal.write(*entries)
 
 
-def _parts(scopes: list[Scope]) -> Iterator[list[Scope]]:
+def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
     """Of a size that fits a record."""
-    for start in range(0, len(scopes), _SCOPES_A_RECORD):
-        yield scopes[start : start + _SCOPES_A_RECORD]
+    for start in range(0, len(items), _ITEMS_A_RECORD):
+        yield items[start : start + _ITEMS_A_RECORD]
+
+
+def _records(scopes: Iterable[Scope]) -> Iterator[list[Scope]]:
+    """The scopes of one record each, by the number of their buckets."""
+    part: list[Scope] = []
+    room = _ITEMS_A_RECORD
+    for scope in scopes:
+        weight = len(scope.buckets) + 1
+        if part and weight > room:
+            yield part
+            part, room = [], _ITEMS_A_RECORD
+        part.append(scope)
+        room -= weight
+    if part:
+        yield part

@@ -15,10 +15,10 @@ def instance_name(settings: Settings, service: str, port: int) -> str:
     Processes of one service on one data folder differ by their port.
     """
     path = settings.data / f"{service}-{port}.instance"
-    try:
-        return path.read_text("ascii").strip()
-    except FileNotFoundError:
+    # The file of a process that was killed while it wrote is empty.
+    name = path.read_text("ascii").strip() if path.exists() else ""
+    if not name:
         path.parent.mkdir(parents=True, exist_ok=True)
         name = f"{service}-{secrets.token_hex(8)}"
         path.write_text(name + "\n", "ascii")
-        return name
+    return name

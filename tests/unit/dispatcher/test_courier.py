@@ -23,7 +23,7 @@ from tests.unit.dispatcher.deliveries import delivery_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from services.dispatcher.journal import Entry
+    from services.runtime.journal import Entry
 
 REFUSED = Answer(error_class="refused", error="nobody there")
 FINE = Answer(status=200, response="{}")

@@ -12,12 +12,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from schemas.topics import DEAD_LETTERS, DELIVERIES, RETRIES
-from services.dispatcher.closing import close_soon
+from services.runtime.closing import close_soon
 
 if TYPE_CHECKING:
     from aiokafka.structs import RecordMetadata
 
+    from schemas.topics import Topic
     from services.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -119,12 +119,11 @@ class Journal:
             log.warning("Kafka does not take records, trying again", error=str(error))
 
 
-async def largest_record(settings: Settings) -> int:
-    """How many bytes key and value of a record may have in the topics that are written to. Raises `KafkaError`."""
+async def largest_record(settings: Settings, *topics: Topic) -> int:
+    """How many bytes key and value of a record may have in all of these topics. Raises `KafkaError`."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
     try:
         await admin.start()
-        topics = (RETRIES, DELIVERIES, DEAD_LETTERS)
         responses: list[Any] = await admin.describe_configs(
             [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics]
         )
