@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tests.support.receiver import Received
     from tests.support.stack import Stack
 
+pytestmark = pytest.mark.timeout(300)
 PYPI: Any = TLSSigAPIv2
 CALLBACK_KEY = "Callback123"
 DELAY_MS = 20
@@ -241,7 +242,7 @@ async def stay_alone(browser: Browser, page_url: str, ingest: str, application: 
     await page.evaluate("([key, body]) => localStorage.setItem(key, body)", stored)
     wrong = usersig.generate(sdk_app_id, "another key", "carol", now=now)
     await page.evaluate("options => call.enter(options)", {**options, "userSig": wrong})
-    await page.wait_for_function("() => call.state.errors.length > 0")
+    await page.wait_for_function("() => call.state.errors.some(({ kind }) => kind === 'unauthorized')")
     right = usersig.generate(sdk_app_id, application.secret_key, "carol", now=now)
     await page.evaluate("sig => call.state.client.updateUserSig(sig)", right)
     await page.evaluate(
@@ -260,8 +261,9 @@ def call(request: pytest.FixtureRequest, facts: Facts) -> Held:
 
 
 def test_every_report_is_accepted(call: Held) -> None:
+    """Maybe not at once: a busy machine may say 503, and then the report comes again."""
     for client in call.clients.values():
-        assert client["errors"] == []
+        assert {(error["kind"], error["status"]) for error in client["errors"]} <= {("network", 503)}
         assert client["accepted"] == list(range(1, len(client["accepted"]) + 1))
 
 
@@ -416,7 +418,7 @@ async def test_callbacks(facts: Facts) -> None:
 def test_a_wrong_usersig_stops_nothing_for_good(facts: Facts) -> None:
     """The page hears of it in words, and with the right one everything arrives, compressed or not."""
     client = facts.alone.client
-    (error,) = client["errors"]
+    (error,) = (error for error in client["errors"] if error["kind"] != "network")
     assert (error["kind"], error["status"], error["code"]) == ("unauthorized", 401, "sig not match")
     late, *accepted = client["accepted"]
     assert late == facts.alone.late["Seq"]
