@@ -24,8 +24,9 @@ $(INSTALLED): $(BIN)/uv requirements.lock pyproject.toml
 setup: $(INSTALLED) web ## Virtual environment, packages, front end
 	@:
 
-web: $(INSTALLED) ## Build the console's pages (quick where nothing changed)
+web: $(INSTALLED) ## Build the console's pages and the browser client (quick where nothing changed)
 	@$(BIN)/python -m services.console.web.build
+	@$(MAKE) --no-print-directory -C clients/web build
 
 chromium: ## The browser for browser tests, where it can be installed
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
@@ -42,8 +43,9 @@ lock: $(BIN)/uv ## Pin all packages of pyproject.toml anew
 run: setup ## Start everything (ARGS="--data DIR" is passed on to `roompulse up`)
 	@$(BIN)/roompulse up $(ARGS)
 
+# Much of the suite's time is waiting for servers to start and to be killed, so two files run side by side.
 test: setup chromium lint ## Lint, types and every test of the suite
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 chaos: setup ## kill -9 of every part amid 200,000 samples, again and again (about 20 minutes; ARGS="-k kafka" is one of them)
 	$(BIN)/pytest tests/chaos/full.py -s --timeout=1800 --show-capture=no $(ARGS)

@@ -38,8 +38,8 @@ DEMO_SDK_APP_ID = 1400000001
 DEMO_CALLBACK_KEY = "Demo0Callback0Key"
 SERVICES = ("ingest", "processor", "dispatcher", "console")
 READY_WITHIN_S = 120.0
-STOP_SERVICES_WITHIN_S = 5.0
-STOP_SERVERS_WITHIN_S = 4.0
+STOP_SERVICES_WITHIN_S = 4.0
+STOP_SERVERS_WITHIN_S = 3.5
 
 
 def up_forever(settings: Settings, *, demo: bool) -> int:
