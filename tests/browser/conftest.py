@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +19,29 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
 
 ROOT = Path(__file__).parents[2]
+CLIENT = ROOT / "clients/web"
 PAGE = Path(__file__).parent / "page"
 
 
 @pytest.fixture(scope="session")
 def web_client() -> Path:
     """The built browser client."""
-    subprocess.run(["make", "--no-print-directory", "-C", str(ROOT / "clients/web"), "build"], check=True, timeout=170)
-    return ROOT / "clients/web/dist"
+    made = make("build")
+    assert made.returncode == 0, made.stdout + made.stderr
+    return CLIENT / "dist"
+
+
+def make(target: str) -> subprocess.CompletedProcess[str]:
+    """Run the web client's own make; one of several test processes at a time."""
+    with (CLIENT / "Makefile").open() as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        return subprocess.run(
+            ["make", "--no-print-directory", "-C", str(CLIENT), target],
+            capture_output=True,
+            text=True,
+            timeout=170,
+            check=False,
+        )
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +24,17 @@ def first() -> Iterator[None]:
     """This process, which carries the packets, and its browsers go before the rest of the machine, where they may.
 
     A browser that gets no CPU for the better part of a second shows true freezes. Two calls need a third of a small
-    machine, but one that builds and tests a dozen other things leaves them less; only root can ask for more.
+    machine, but one that builds and tests a dozen other things leaves them less; only root can ask for more. Of
+    several test processes only one is first at a time, the others wait for their turn.
     """
     here = psutil.Process()
-    _favour([here, *_browsers(here)], HIGH)
-    try:
-        yield
-    finally:
-        _favour([here], USUAL)
+    with Path(__file__).open() as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        _favour([here, *_browsers(here)], HIGH)
+        try:
+            yield
+        finally:
+            _favour([here], USUAL)
 
 
 def _browsers(here: psutil.Process) -> list[psutil.Process]:

@@ -8,20 +8,13 @@ import subprocess
 from pathlib import Path
 
 from services.console.web.build import find_node
+from tests.browser.conftest import CLIENT, ROOT, make
 
-ROOT = Path(__file__).parents[2]
-CLIENT = ROOT / "clients/web"
 DOCUMENTATION = ROOT / "docs/web-client.md"
 
 
 def test_units() -> None:
-    finished = subprocess.run(
-        ["make", "--no-print-directory", "-C", str(CLIENT), "test"],
-        capture_output=True,
-        text=True,
-        timeout=170,
-        check=False,
-    )
+    finished = make("test")
     assert finished.returncode == 0, finished.stdout + finished.stderr
     # A run that found no tests is no success.
     (passed,) = (line for line in finished.stdout.splitlines() if line.startswith("# pass "))
