@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from services.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
+_DESCRIBE_TRIES = 50
+_DESCRIBE_PAUSE_S = 0.1
 
 
 class TopicMismatch(Exception):
@@ -35,7 +38,8 @@ async def ensure_topics(settings: Settings, catalogue: Iterable[Topic] = CATALOG
     try:
         present = set(await admin.list_topics())
         await _create(admin, settings, [topic for name, topic in wanted.items() if name not in present])
-        await _compare(admin, [topic for name, topic in wanted.items() if name in present])
+        # Those that somebody else made in between are compared too.
+        await _compare(admin, list(wanted.values()))
     finally:
         await admin.close()
 
@@ -61,10 +65,21 @@ async def _create(admin: AIOKafkaAdminClient, settings: Settings, missing: list[
     log.info("topics created", topics=[topic.name for topic in missing])
 
 
+async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, Any]:
+    """What the broker says of topics; of one that was made a moment ago it may not know yet."""
+    for _ in range(_DESCRIBE_TRIES):
+        found = {entry["topic"]: entry for entry in await admin.describe_topics(names)}
+        unknown = [name for name in names if found[name]["error_code"]]
+        if not unknown:
+            return found
+        await asyncio.sleep(_DESCRIBE_PAUSE_S)
+    raise for_code(found[unknown[0]]["error_code"])(f"topic {unknown[0]}")
+
+
 async def _compare(admin: AIOKafkaAdminClient, topics: list[Topic]) -> None:
     if not topics:
         return
-    described = {entry["topic"]: entry for entry in await admin.describe_topics([topic.name for topic in topics])}
+    described = await _described(admin, [topic.name for topic in topics])
     configs: dict[str, str] = {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics]
     responses: list[Any] = await admin.describe_configs(resources)

@@ -110,8 +110,8 @@ class Killer:
 
     async def _kill_unless_idle(self, victim: Victim) -> Kill:
         parts = self._up.parts()
-        # Kafka and everything at once are killed while requests come in; else the requests may wait as they are.
-        stopped = ["clickhouse"] if victim in ("kafka", "everything") else ["ingest", "clickhouse"]
+        # Kafka is killed while requests come in; else the requests may wait as they are.
+        stopped = ["clickhouse"] if victim == "kafka" else ["ingest", "clickhouse"]
         try:
             for name in stopped:
                 parts[name].suspend()

@@ -33,7 +33,7 @@ PLAN: Plan = (
 async def test_kill_9_of_each_part_in_turn_changes_nothing(tmp_path: Path) -> None:
     scenario = Scenario(
         start_ms=(now_ms() - 4 * 3_600_000) // 10_000 * 10_000,
-        duration_ms=240_000,
+        duration_ms=300_000,
         rooms=30,
         seed=5,
         duplicates=0.05,
