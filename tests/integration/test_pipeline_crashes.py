@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from tests.chaos.kills import Plan
 
 PLAN: Plan = (
-    (2_000, "ingest"),
-    (5_000, "processor"),
-    (8_000, "dispatcher"),
-    (11_000, "clickhouse"),
-    (14_000, "kafka"),
-    (17_000, "everything"),
+    (1_000, "ingest"),
+    (3_000, "processor"),
+    (5_000, "dispatcher"),
+    (7_000, "clickhouse"),
+    (9_000, "kafka"),
+    (11_000, "everything"),
 )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_kill_9_of_each_part_in_turn_changes_nothing(tmp_path: Path) -> None:
     scenario = Scenario(
         start_ms=(now_ms() - 4 * 3_600_000) // 10_000 * 10_000,
-        duration_ms=300_000,
+        duration_ms=180_000,
         rooms=30,
         seed=5,
         duplicates=0.05,
@@ -43,7 +43,7 @@ async def test_kill_9_of_each_part_in_turn_changes_nothing(tmp_path: Path) -> No
     )
     async with Run(tmp_path / "undisturbed", scenario) as run:
         undisturbed = await run.outcome(tmp_path / "undisturbed tables")
-    assert undisturbed.samples > 20_000
+    assert undisturbed.samples > 14_000
     assert all(undisturbed.rows.values())
     assert not undisturbed.broken_promises
 
