@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS {database}.samples
 )
 ENGINE = ReplacingMergeTree(ArrivalTime)
 PARTITION BY toDate(StartTime)
-ORDER BY (SdkAppId, toStartOfMinute(StartTime), RoomId, RoomIdType, UserId, SessionId, StartTime)
+ORDER BY (SdkAppId, toStartOfMinute(StartTime), RoomId, RoomIdType, UserShard, UserId, SessionId, StartTime)
 COMMENT 'Device and network of one user, one row a sample of at most two seconds';
 
 CREATE TABLE IF NOT EXISTS {database}.streams
@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS {database}.streams
 )
 ENGINE = ReplacingMergeTree(ArrivalTime)
 PARTITION BY toDate(StartTime)
-ORDER BY (SdkAppId, toStartOfMinute(StartTime), RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, StartTime)
+ORDER BY (SdkAppId, toStartOfMinute(StartTime), RoomId, RoomIdType, UserShard, UserId, SessionId, PeerId, Stream, StartTime)
 COMMENT 'What one user sent and received, one row a stream and sample';
 
 CREATE TABLE IF NOT EXISTS {database}.stutters
@@ -84,7 +84,7 @@ CREATE TABLE IF NOT EXISTS {database}.stutters
 )
 ENGINE = ReplacingMergeTree(EpisodeMs)
 PARTITION BY toDate(BucketTime)
-ORDER BY (SdkAppId, toStartOfMinute(BucketTime), RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, EpisodeTime,
+ORDER BY (SdkAppId, toStartOfMinute(BucketTime), RoomId, RoomIdType, UserShard, UserId, SessionId, PeerId, Stream, EpisodeTime,
     BucketTime)
 COMMENT 'Stutter episodes of any length, one row for each ten seconds that they touch; the view episodes has them whole';
 
