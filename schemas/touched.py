@@ -6,19 +6,10 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from schemas.words import RoomIdType, SdkAppId, UnixMs
+from schemas.words import SdkAppId, UnixMs
 
 BUCKET_MS = 10_000
 """Length of the finest rollup."""
-
-
-class TouchedRoom(Struct, frozen=True, array_like=True):
-    """Rollup rows of a room, one for each bucket."""
-
-    sdk_app_id: SdkAppId
-    room_id: str
-    room_id_type: RoomIdType
-    buckets: tuple[UnixMs, ...]
 
 
 class TouchedApplication(Struct, frozen=True, array_like=True):
@@ -39,7 +30,6 @@ class TouchedCall(Struct, frozen=True, array_like=True):
 class Touched(Struct, rename="pascal", omit_defaults=True):
     """The value of one record of topic `touched`."""
 
-    rooms: list[TouchedRoom] = []
     applications: list[TouchedApplication] = []
     calls: list[TouchedCall] = []
 

@@ -32,6 +32,27 @@ PARTITION BY toDate(StartTime)
 ORDER BY (SdkAppId, toStartOfMinute(StartTime), RoomId, RoomIdType, UserShard, UserId, SessionId, StartTime)
 COMMENT 'Device and network of one user, one row a sample of at most two seconds';
 
+CREATE TABLE IF NOT EXISTS {database}.sessions
+(
+    SdkAppId UInt32 COMMENT 'Application',
+    RoomId String COMMENT 'Room, as text',
+    RoomIdType UInt8 COMMENT '0 numeric room, 1 string room',
+    UserId String COMMENT 'User',
+    SessionId String COMMENT 'Fresh for each entry of the user into the room',
+    UserShard SimpleAggregateFunction(any, UInt8) COMMENT 'Shard of the user within the room, 0 to 15',
+    FirstTime SimpleAggregateFunction(min, DateTime64(3, 'UTC')) COMMENT 'Start of the first sample',
+    LastTime SimpleAggregateFunction(max, DateTime64(3, 'UTC')) COMMENT 'End of the last sample'
+)
+ENGINE = AggregatingMergeTree
+ORDER BY (SdkAppId, RoomId, RoomIdType, UserId, SessionId)
+COMMENT 'From when to when sessions reported; a sample that is there twice changes nothing';
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.samples_to_sessions TO {database}.sessions AS
+SELECT SdkAppId, RoomId, RoomIdType, UserId, SessionId, any(s.UserShard) AS UserShard, min(s.StartTime) AS FirstTime,
+    max(s.StartTime + toIntervalMillisecond(s.DurMs)) AS LastTime
+FROM {database}.samples AS s
+GROUP BY SdkAppId, RoomId, RoomIdType, UserId, SessionId;
+
 CREATE TABLE IF NOT EXISTS {database}.streams
 (
     SdkAppId UInt32 COMMENT 'Application',

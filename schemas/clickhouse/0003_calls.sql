@@ -44,6 +44,23 @@ ENGINE = ReplacingMergeTree(ComputedTime)
 ORDER BY (SdkAppId, RoomId, RoomIdType, CallTime, UserId, EnterTime)
 COMMENT 'Stays of users in calls as computed; read the view stays';
 
+CREATE TABLE IF NOT EXISTS {database}.presence
+(
+    SdkAppId UInt32 COMMENT 'Application',
+    HourTime DateTime('UTC') COMMENT 'An hour that the stay touches: one row for each',
+    RoomId String COMMENT 'Room, as text',
+    RoomIdType UInt8 COMMENT '0 numeric room, 1 string room',
+    UserId String COMMENT 'User',
+    EnterTime DateTime64(3, 'UTC') COMMENT 'When the user entered',
+    ExitTime Nullable(DateTime64(3, 'UTC')) COMMENT 'When the user left, NULL while in the room',
+    Removed Bool COMMENT 'Whether later facts made this row wrong',
+    ComputedTime DateTime64(6, 'UTC') COMMENT 'When the row was computed; of two rows of one key the later one counts'
+)
+ENGINE = ReplacingMergeTree(ComputedTime)
+PARTITION BY toDate(HourTime)
+ORDER BY (SdkAppId, HourTime, RoomId, RoomIdType, UserId, EnterTime)
+COMMENT 'Stays once more, by the hours that they touch, so that who is in at some time is found without their history';
+
 CREATE VIEW IF NOT EXISTS {database}.calls AS
 SELECT * EXCEPT (Removed), if(CloseTime <= now64(3), 'ended', 'open') AS Status
 FROM {database}.call_rows FINAL

@@ -31,7 +31,7 @@ ORDER BY BucketTime
 """
 
 _ROOMS_OF_BUCKET = """
-FROM room_10s FINAL
+FROM room_10s
 WHERE SdkAppId = {sdk_app_id:UInt32}
     AND BucketTime = fromUnixTimestamp64Milli({bucket_ms:Int64}, 'UTC')
     AND OnlineUsers > 0

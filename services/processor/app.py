@@ -21,7 +21,8 @@ from schemas.topics import DELIVERIES, EVENTS, QUALITY, TASKS, TOUCHED
 from schemas.touched import Touched
 from services.processor import metrics
 from services.processor.calls import ROOM_EVENTS
-from services.processor.quality import EpisodeMemory, QualityFacts
+from services.processor.exceptions import Thresholds
+from services.processor.intake import QualityIntake, QualityRecord
 from services.processor.records import delivery_row, event_row, task_row
 
 if TYPE_CHECKING:
@@ -83,21 +84,10 @@ def build_app(settings: Settings, instance: str, store: Store, toucher: Toucher,
 
         app.agent(app.topic(topic, key_type=bytes, value_type=bytes), name=topic)(work)
 
-    memory = EpisodeMemory()
+    intake = QualityIntake(store, toucher, Thresholds.of(settings))
 
     async def take_quality(events: Sequence[Any]) -> None:
-        facts = QualityFacts()
-        for batch in _read(QUALITY.name, events, _batch_of):
-            facts.add(batch.reports)
-        stutters = memory.rows(facts)
-        await store.insert("samples", facts.samples)
-        await store.insert("streams", facts.streams)
-        await store.insert("stutters", stutters)
-        await store.insert("clients", facts.clients)
-        await store.insert("client_events", facts.client_events)
-        memory.remember(facts)
-        await toucher.rooms(facts.touched)
-        metrics.SAMPLES.inc(len(facts.samples))
+        await intake.take(_read(QUALITY.name, events, _quality_of))
 
     async def take_events(events: Sequence[Any]) -> None:
         calls: Calls = {}
@@ -133,8 +123,8 @@ _deliveries = msgspec.json.Decoder(DeliveryAttempt)
 _touched = msgspec.json.Decoder(Touched)
 
 
-def _batch_of(event: Any) -> ReportBatch:
-    return _batches.decode(event.value)
+def _quality_of(event: Any) -> QualityRecord:
+    return QualityRecord(event.message.partition, event.message.offset, _batches.decode(event.value).reports)
 
 
 def _event_of(event: Any) -> tuple[EventRecord, Row]:

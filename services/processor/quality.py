@@ -1,8 +1,8 @@
-"""Reports to facts: rows of the quality tables and the buckets that they touch. Arithmetic alone."""
+"""Reports to facts: rows of the quality tables. Arithmetic alone."""
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from schemas.keys import room_key, user_shard
@@ -16,19 +16,15 @@ if TYPE_CHECKING:
     from schemas.reports import AcceptedReport, Client
     from services.processor.tables import Row
 
-Room = tuple[int, str, RoomIdType]
-"""SdkAppId, the room's text, 0 for a numeric or 1 for a string room."""
 Episode = tuple[int, str, RoomIdType, str, str, str, int, int, int]
 """SdkAppId, room, its type, user, session, peer, stream, user shard, start in Unix ms."""
 
 STUTTER_LIMIT_MS = (200, 600, 600, 600)
 """From which length on a stutter counts, by the number of its stream."""
-REACH_MS = 10_000
-"""An exception is judged by the ten seconds before it too: a sample may change buckets until so much later."""
 
 
 class QualityFacts:
-    """Rows of several tables, and the buckets of rooms whose numbers depend on them."""
+    """Rows of several tables."""
 
     def __init__(self) -> None:
         self.samples: list[Row] = []
@@ -37,7 +33,6 @@ class QualityFacts:
         self.client_events: list[Row] = []
         self.episodes: dict[Episode, int] = {}
         """Length in milliseconds; the longest that was told."""
-        self.touched: defaultdict[Room, set[int]] = defaultdict(set)
 
     def add(self, reports: Iterable[AcceptedReport]) -> None:
         """Add the facts of reports."""
@@ -66,11 +61,8 @@ class QualityFacts:
         if not report.samples:
             return
         add_sample, add_stream, episodes = self.samples.append, self.streams.append, self.episodes
-        buckets = self.touched[app, room_id, room_id_type]
         for sample in report.samples:
             start, duration = sample.start_ms, sample.dur_ms
-            buckets.add(start - start % BUCKET_MS)
-            buckets.add(start - start % BUCKET_MS + REACH_MS)
             add_sample(
                 (
                     app,
@@ -179,14 +171,13 @@ class EpisodeMemory:
         """Up to when the rows of an episode can no longer change, in Unix ms."""
 
     def rows(self, facts: QualityFacts) -> list[Row]:
-        """Rows of table `stutters`; the buckets that they touch are added to the facts."""
+        """Rows of table `stutters`: those that are new or may have changed."""
         rows: list[Row] = []
         for episode, length in facts.episodes.items():
             app, room_id, room_id_type, user, session, peer, stream, shard, begun = episode
             end = begun + length
             first = max(begun, self._done.get(episode, 0))
             buckets = range(first - first % BUCKET_MS, end, BUCKET_MS)
-            facts.touched[app, room_id, room_id_type].update(buckets)
             limit = STUTTER_LIMIT_MS[stream]
             for bucket in buckets:
                 # No more than the bucket can know of, so that the row does not depend on when it was written last;

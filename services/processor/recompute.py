@@ -27,25 +27,16 @@ class Recomputer:
         self._toucher = toucher
 
     async def recompute(self, records: Iterable[Touched]) -> None:
-        """Rooms first, since the numbers of applications are made from theirs."""
+        """Calls first; applications that a stay changes are touched once more, since they may have another owner."""
         merged = Merged(records)
-        await self._rooms(merged)
-        await self._applications(merged)
         for calls in _chunks(sorted(merged.calls.items()), _ROOMS_AT_ONCE):
-            await recompute_calls(self._store, dict(calls))
-        for scope, touched in (("room", merged.rooms), ("application", merged.applications), ("call", merged.calls)):
-            metrics.TOUCHED.labels(scope).set(len(touched))
-
-    async def _rooms(self, merged: Merged) -> None:
-        for rooms in _chunks(merged.rooms, _ROWS_AT_ONCE):
-            rows = [(app, room_id, room_id_type, bucket // 1000) for app, room_id, room_id_type, bucket in rooms]
-            await self._store.recompute("rooms", rollups.ROOMS, rollups.ROOM_STRUCTURE, rows)
-        await self._toucher.applications({(app, bucket) for app, _, _, bucket in merged.rooms})
-
-    async def _applications(self, merged: Merged) -> None:
+            await self._toucher.applications(await recompute_calls(self._store, dict(calls)))
         for applications in _chunks(merged.applications, _ROWS_AT_ONCE):
             rows = [(app, bucket // 1000) for app, bucket in applications]
+            await self._store.recompute("present users", rollups.PRESENT, rollups.APPLICATION_STRUCTURE, rows)
             await self._store.recompute("applications", rollups.APPLICATIONS, rollups.APPLICATION_STRUCTURE, rows)
+        for scope, touched in (("application", merged.applications), ("call", merged.calls)):
+            metrics.TOUCHED.labels(scope).set(len(touched))
 
 
 def _chunks(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

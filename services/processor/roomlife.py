@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.words import NUMERIC_ROOM, STRING_ROOM
 from services.processor.calls import Call, RoomEvent, calls_of, comm_id
+from services.processor.presence import changed_buckets, presence_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from services.processor.presence import Stays
     from services.processor.store import Store
     from services.processor.tables import Row
     from services.processor.touching import Calls
@@ -66,18 +68,22 @@ WHERE NOT Removed AND StartTime >= fromUnixTimestamp64Milli(SinceMs, 'UTC')
 """
 
 _KNOWN_STAYS = """
-SELECT SdkAppId, RoomId, RoomIdType, toUnixTimestamp64Milli(CallTime), UserId, toUnixTimestamp64Milli(EnterTime)
+SELECT SdkAppId, RoomId, RoomIdType, toUnixTimestamp64Milli(CallTime), UserId, toUnixTimestamp64Milli(EnterTime),
+    toUnixTimestamp64Milli(ExitTime)
 FROM stay_rows FINAL INNER JOIN touched USING (SdkAppId, RoomId)
 WHERE NOT Removed AND CallTime >= fromUnixTimestamp64Milli(SinceMs, 'UTC')
 """
 
 
-async def recompute_calls(store: Store, touched: Calls) -> None:
-    """Compute the calls of these rooms anew, from the earliest event of each that is new."""
+async def recompute_calls(store: Store, touched: Calls) -> set[tuple[int, int]]:
+    """Compute the calls of these rooms anew, from the earliest event of each that is new.
+
+    The result is (SdkAppId, bucket in Unix ms) of the ten seconds in which other users are in a room than before.
+    """
     asked = [(app, room_id, since_ms) for (app, room_id), since_ms in touched.items()]
     scopes = await store.rows("calls since", _SINCE, _STRUCTURE, asked)
     if not scopes:
-        return
+        return set()
     # The database's clock, before the events are read: who reads later, in whichever process, wins.
     computed_us: int = scopes[0][4]
     types = {(app, room_id): set(known) for app, room_id, _, known, _ in scopes}
@@ -91,6 +97,11 @@ async def recompute_calls(store: Store, touched: Calls) -> None:
     # Stays first: a reader who finds a call finds its stays.
     await store.insert("stay_rows", [*stay_rows, *_removed_stays(known_stays, stay_rows, computed_us)])
     await store.insert("call_rows", [*call_rows, *_removed_calls(known_calls, call_rows, computed_us)])
+    before: Stays = {(*row[:3], *row[4:6]): row[6] for row in known_stays}
+    after: Stays = {(*row[:3], *row[4:6]): row[6] for row in stay_rows}
+    now_ms = computed_us // 1000
+    await store.insert("presence", [(*row, computed_us) for row in presence_rows(before, after, now_ms)])
+    return changed_buckets(before, after, now_ms)
 
 
 def by_room(events: Iterable[Sequence[Any]], types: Mapping[Text, set[int]]) -> dict[Room, list[RoomEvent]]:
@@ -160,7 +171,7 @@ def _removed_calls(known: Iterable[Sequence[Any]], now: Iterable[Row], computed_
 def _removed_stays(known: Iterable[Sequence[Any]], now: Iterable[Row], computed_us: int) -> list[Row]:
     right = {row[:6] for row in now}
     return [
-        (*key, None, None, [], [], None, None, None, None, True, computed_us)
-        for key in map(tuple, known)
-        if key not in right
+        (*row[:6], None, None, [], [], None, None, None, None, True, computed_us)
+        for row in known
+        if tuple(row[:6]) not in right
     ]

@@ -11,10 +11,13 @@ import structlog
 from aiohttp import web
 from aiokafka.errors import KafkaError
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+from faust.types import TP
 
 from schemas.topics import TOUCHED
 from services.processor.app import build_app
+from services.processor.jobs import CoarserRollups, PresentUsers, run_jobs
 from services.processor.recompute import Recomputer
+from services.processor.rollups import DAYS, HOURS, MINUTES
 from services.processor.store import Store
 from services.processor.touching import Toucher
 from services.runtime.clickhouse import migrate
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     import faust
 
+    from services.processor.jobs import Job
     from services.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -53,6 +57,10 @@ class ProcessorService:
             "ClickHouse": self._store is not None and not self._store.failing,
         }
 
+    def _is_chosen(self) -> bool:
+        """Whether this worker does the periodic jobs: one of all has the first partition."""
+        return self._app is not None and TP(TOUCHED.name, 0) in self._app.consumer.assignment()
+
     async def prepare(self) -> None:
         """Wait until topics and tables are there. Raises `CannotStart` where they are not as they must be."""
         await self._until_there("Kafka", lambda: ensure_topics(self._settings))
@@ -69,7 +77,11 @@ class ProcessorService:
                 try:
                     await app.start()
                     self._app = app
-                    await _crashed(app)
+                    jobs = asyncio.create_task(run_jobs(_jobs(toucher), store, self._is_chosen))
+                    try:
+                        await _crashed(app)
+                    finally:
+                        jobs.cancel()
                     log.error("Faust has crashed", reason=repr(app.crash_reason))
                 finally:
                     self._app = None
@@ -124,6 +136,15 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
 async def _serve(service: ProcessorService) -> None:
     await service.prepare()
     await service.work_for_ever()
+
+
+def _jobs(toucher: Toucher) -> list[Job]:
+    return [
+        PresentUsers(toucher),
+        CoarserRollups(MINUTES, every_s=60),
+        CoarserRollups(HOURS, every_s=300),
+        CoarserRollups(DAYS, every_s=1800),
+    ]
 
 
 async def _crashed(app: faust.App) -> None:

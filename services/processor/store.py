@@ -16,7 +16,7 @@ from services.processor.tables import SCHEMAS, UNFIT, to_arrow
 from services.runtime.clickhouse import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     import pyarrow as pa
     from clickhouse_connect.driver.asyncclient import AsyncClient
@@ -72,6 +72,24 @@ class Store:
             await client.command(statement, external_data=_external(structure, rows))
 
         await self._until_done(name, work)
+
+    async def execute(self, name: str, statement: str, parameters: Mapping[str, Any]) -> None:
+        """Run a statement with server-side parameters."""
+
+        async def work(client: AsyncClient) -> None:
+            await client.command(statement, parameters=dict(parameters))
+
+        await self._until_done(name, work)
+
+    async def query(self, name: str, query: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        """The rows of a query with server-side parameters."""
+        result: list[Sequence[Sequence[Any]]] = []
+
+        async def work(client: AsyncClient) -> None:
+            result[:] = [(await client.query(query, parameters=dict(parameters))).result_rows]
+
+        await self._until_done(name, work)
+        return result[0]
 
     async def rows(
         self, name: str, query: str, structure: str, touched: Sequence[Sequence[Any]]

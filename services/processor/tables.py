@@ -81,6 +81,36 @@ STUTTERS = pa.schema(
     ]
 )
 
+USER_10S = pa.schema(
+    [
+        ("SdkAppId", _U32),
+        ("BucketTime", _MS),
+        ("RoomId", _TEXT),
+        ("RoomIdType", _U8),
+        ("UserShard", _U8),
+        ("UserId", _TEXT),
+        ("SessionId", _TEXT),
+        ("ReportedMs", _U32),
+        ("HdMs", _U32),
+        ("FhdMs", _U32),
+        ("TwoKMs", _U32),
+        ("TwoKPlusMs", _U32),
+        ("VideoStutterMs", _U32),
+        ("VideoPlayMs", _U32),
+        ("AudioStutterMs", _U32),
+        ("AudioPlayMs", _U32),
+        (
+            "Exceptions",
+            pa.list_(
+                pa.struct(
+                    [("Exception", pa.int8()), ("PeerId", _TEXT), ("Stream", pa.int8()), ("Cause", _TEXT)],
+                )
+            ),
+        ),
+        ("Version", _U64),
+    ]
+)
+
 CLIENTS = pa.schema(
     [
         *_SESSION,
@@ -228,10 +258,25 @@ STAY_ROWS = pa.schema(
     ]
 )
 
+PRESENCE = pa.schema(
+    [
+        ("SdkAppId", _U32),
+        ("HourTime", _SECONDS),
+        ("RoomId", _TEXT),
+        ("RoomIdType", _U8),
+        ("UserId", _TEXT),
+        ("EnterTime", _MS),
+        ("ExitTime", _MS),
+        ("Removed", pa.bool_()),
+        ("ComputedTime", _US),
+    ]
+)
+
 SCHEMAS: dict[str, pa.Schema] = {
     "samples": SAMPLES,
     "streams": STREAMS,
     "stutters": STUTTERS,
+    "user_10s": USER_10S,
     "clients": CLIENTS,
     "client_events": CLIENT_EVENTS,
     "events": EVENTS,
@@ -239,6 +284,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "deliveries": DELIVERIES,
     "call_rows": CALL_ROWS,
     "stay_rows": STAY_ROWS,
+    "presence": PRESENCE,
 }
 
 

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from schemas.topics import TOUCHED
-from schemas.touched import Touched, TouchedApplication, TouchedCall, TouchedRoom, owner_of
+from schemas.touched import Touched, TouchedApplication, TouchedCall, owner_of
 from services.runtime.journal import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from services.processor.quality import Room
     from services.runtime.journal import Journal
 
 Item = TypeVar("Item")
-Scope = TypeVar("Scope", TouchedRoom, TouchedApplication)
 _ITEMS_A_RECORD = 4_000
 """Kafka takes records of up to a megabyte, and what does not fit would be lost."""
 
@@ -30,19 +28,14 @@ class Merged:
     """What several records touched, each row once."""
 
     def __init__(self, records: Iterable[Touched]) -> None:
-        rooms: set[tuple[int, str, int, int]] = set()
         applications: set[tuple[int, int]] = set()
         self.calls: Calls = {}
         for record in records:
-            for room in record.rooms:
-                rooms.update((room.sdk_app_id, room.room_id, room.room_id_type, bucket) for bucket in room.buckets)
             for application in record.applications:
                 applications.update((application.sdk_app_id, bucket) for bucket in application.buckets)
             for call in record.calls:
                 key = call.sdk_app_id, call.room_id
                 self.calls[key] = min(self.calls.get(key, call.since_ms), call.since_ms)
-        self.rooms = sorted(rooms, key=lambda row: (row[0], row[3], row[1:3]))
-        """(SdkAppId, room, its type, bucket in Unix ms), those of one time together."""
         self.applications = sorted(applications)
         """(SdkAppId, bucket in Unix ms)."""
 
@@ -53,14 +46,6 @@ class Toucher:
     def __init__(self, journal: Journal, partitions: int) -> None:
         self._journal = journal
         self._partitions = partitions
-
-    async def rooms(self, touched: Mapping[Room, Iterable[int]]) -> None:
-        """Buckets of rooms."""
-        owned: defaultdict[int, list[TouchedRoom]] = defaultdict(list)
-        for (app, room_id, room_id_type), buckets in touched.items():
-            owner = self._owner(f"{app}/{room_id}")
-            owned[owner] += [TouchedRoom(app, room_id, room_id_type, tuple(part)) for part in _parts(list(buckets))]
-        await self._write((owner, Touched(rooms=part)) for owner, rooms in owned.items() for part in _records(rooms))
 
     async def applications(self, touched: Iterable[tuple[int, int]]) -> None:
         """Buckets of applications."""
@@ -98,9 +83,9 @@ def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
         yield items[start : start + _ITEMS_A_RECORD]
 
 
-def _records(scopes: Iterable[Scope]) -> Iterator[list[Scope]]:
+def _records(scopes: Iterable[TouchedApplication]) -> Iterator[list[TouchedApplication]]:
     """The scopes of one record each, by the number of their buckets."""
-    part: list[Scope] = []
+    part: list[TouchedApplication] = []
     room = _ITEMS_A_RECORD
     for scope in scopes:
         weight = len(scope.buckets) + 1

@@ -74,6 +74,23 @@ class Settings(BaseSettings):
     ingest_ack_timeout_s: float = Field(default=5, gt=0)
     """A request that Kafka has not acknowledged after so many seconds is answered with 503."""
 
+    exception_silence_s: float = Field(default=10, gt=0, le=10)
+    """Unmuted and at volume 0 for so long is the exception *no audio*."""
+    exception_fps: float = Field(default=10, ge=0)
+    """Fewer frames a second, in two samples, are the exception *abnormal frame rate*."""
+    exception_screen_fps: float = Field(default=5, ge=0)
+    """The same for shared screens."""
+    exception_fps_swing: float = Field(default=5, ge=0)
+    """A rate that swings by more within ten seconds is the same exception."""
+    exception_cpu: float = Field(default=85, ge=0, le=100)
+    """More system CPU in per cent, in two samples, is the exception *high CPU*."""
+    exception_task_ms: int = Field(default=60, ge=0)
+    """The same by the milliseconds of an SDK task, for devices that cannot tell their CPU."""
+    exception_loss: float = Field(default=10, ge=0, le=100)
+    """Packet loss in per cent from which on it is taken for the cause of an exception."""
+    exception_delay_ms: int = Field(default=400, ge=0)
+    """The same for round trip and end-to-end delay, in milliseconds."""
+
     callback_allow: str = ""
     """Networks that callbacks may go to although they are not public, e.g. `127.0.0.0/8,::1/128`."""
     callback_timeout_s: float = Field(default=5, gt=0)

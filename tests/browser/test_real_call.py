@@ -361,14 +361,14 @@ def test_two_seconds_without_frames_are_a_stutter_of_two_seconds(facts: Facts) -
     assert episode["SessionId"] == call.sessions["bob"]
     assert episode["EpisodeMs"] == pytest.approx(FREEZE_MS, abs=200)
     assert episode["StartMs"] == pytest.approx(call.paused["start"], abs=500)
-    added = facts.value(call, "SELECT sum(VideoStutterMs) FROM {db}.room_10s FINAL WHERE {here}")
+    added = facts.value(call, "SELECT sum(VideoStutterMs) FROM {db}.room_10s WHERE {here}")
     assert added == episode["EpisodeMs"]
 
 
 def test_the_same_call_without_the_pause_has_no_stutter(facts: Facts) -> None:
     call = facts.calls["steady"]
     assert facts.rows(call, f"SELECT * FROM {{db}}.episodes WHERE {{here}} AND {PICTURE}") == []
-    sums = "SELECT sum(VideoStutterMs) AS Stutter, sum(VideoPlayMs) AS Play FROM {db}.room_10s FINAL WHERE {here}"
+    sums = "SELECT sum(VideoStutterMs) AS Stutter, sum(VideoPlayMs) AS Play FROM {db}.room_10s WHERE {here}"
     (added,) = facts.rows(call, sums)
     assert added["Stutter"] == 0
     # Two users who see each other for eleven seconds.
@@ -377,7 +377,7 @@ def test_the_same_call_without_the_pause_has_no_stutter(facts: Facts) -> None:
 
 def test_rollups_of_the_application(facts: Facts) -> None:
     sums = "sum(VideoStutterMs) AS Video, sum(VideoPlayMs) AS Play, sum(AudioPlayMs) AS Sound"
-    rooms = facts.rows(None, f"SELECT {sums} FROM {{db}}.room_10s FINAL WHERE {{here}}")
+    rooms = facts.rows(None, f"SELECT {sums} FROM {{db}}.room_10s WHERE {{here}}")
     assert facts.rows(None, f"SELECT {sums} FROM {{db}}.app_10s FINAL WHERE {{here}}") == rooms
     assert facts.online() == facts.counted()
     assert max(row["OnlineUsers"] for row in facts.online()) in (4, 5)

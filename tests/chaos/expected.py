@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from services.simulator.traffic.items import ClientReport
-from services.simulator.traffic.rooms import items_of, room_of
-from tests.oracle.quality import by_application, by_room
+from services.simulator.traffic.rooms import calls_of, items_of, room_of
+from tests.oracle.quality import add_stays, by_application, by_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,11 @@ def expected_rollups(scenario: Scenario) -> tuple[Rollup, Rollup]:
     for index in range(scenario.rooms):
         contents = (item.content for item in items_of(scenario, room_of(index)))
         reports = [_as_posted(content) for content in contents if isinstance(content, ClientReport)]
-        rooms |= by_room(reports)
+        mine = by_room(reports)
+        room = next(room for room, _ in mine)
+        stays = [stay for call in calls_of(scenario, room_of(index)) for stay in call.stays]
+        add_stays(mine, [(room, stay.user_id, stay.join_ms, stay.removed_ms) for stay in stays])
+        rooms |= mine
     applications = by_application(rooms)
     return (
         {(*room[1:], at): (len(numbers.online), *_shown(numbers)) for (room, at), numbers in rooms.items()},
@@ -42,11 +46,12 @@ def expected_rollups(scenario: Scenario) -> tuple[Rollup, Rollup]:
 def found_rollups(query: Callable[[str], str], database: str) -> tuple[Rollup, Rollup]:
     """Users online, rooms online (of the application), abnormal users and the four sums, from the tables."""
     rooms = query(
-        f"SELECT RoomId, RoomIdType, {_BUCKET}, OnlineUsers, AbnormalUsers, {_SUMS} FROM {database}.room_10s FINAL "
+        f"SELECT RoomId, RoomIdType, {_BUCKET}, OnlineUsers, AbnormalUsers, {_SUMS} FROM {database}.room_10s "
         "FORMAT JSONCompactEachRow SETTINGS output_format_json_quote_64bit_integers = 0"
     )
     applications = query(
         f"SELECT {_BUCKET}, OnlineUsers, OnlineRooms, AbnormalUsers, {_SUMS} FROM {database}.app_10s FINAL "
+        "WHERE OnlineUsers > 0 OR VideoStutterMs + AudioStutterMs > 0 "
         "FORMAT JSONCompactEachRow SETTINGS output_format_json_quote_64bit_integers = 0"
     )
     return _keyed(rooms, 3), _keyed(applications, 1)

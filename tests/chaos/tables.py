@@ -19,22 +19,24 @@ TABLES = (
     "task_intervals",
     "calls",
     "stays",
+    "user_10s",
     "room_10s",
     "app_10s",
 )
-VIEWS = ("episodes", "calls", "stays")
+VIEWS = ("episodes", "calls", "stays", "room_10s")
 OURS = (
     "ArrivalTime",  # when ingest had it
     "ComputedTime",  # when a derived row was computed
     "KafkaOffset",  # the place in a partition that rooms share, in the order in which their requests came
     "Precedence",  # the same, the other way round
+    "Version",  # of rows that no report made, when they were computed
 )
 """Columns that hold our own arrival times. All others are equal."""
-_SORTED_STATE = """
-    arraySort(arrayMap(at -> hex(substring(CAST(AbnormalUserState, 'String'), at, 16)),
-        range(2, length(CAST(AbnormalUserState, 'String')), 16))) AS AbnormalUserState
-"""
-"""Distinct users as a state have no order of their own: a number of one byte, then a hash of 16 bytes for each."""
+WHERE = {
+    # Who was in a room without a report, until the report came; whether that was seen depends on the moment.
+    "user_10s": "WHERE Present OR SessionId != ''",
+    "app_10s": "WHERE OnlineUsers > 0 OR VideoStutterMs + AudioStutterMs > 0",
+}
 
 
 def export(query: Callable[[str], str], database: str, folder: Path) -> dict[str, int]:
@@ -46,9 +48,9 @@ def export(query: Callable[[str], str], database: str, folder: Path) -> dict[str
     counts = {}
     for table in TABLES:
         names = [name for found, name in (line.split("\t") for line in columns) if found == table and name not in OURS]
-        chosen = ", ".join(_SORTED_STATE if name == "AbnormalUserState" else name for name in names)
+        chosen = ", ".join(names)
         final = "" if table in VIEWS else "FINAL"
-        rows = query(f"SELECT {chosen} FROM {database}.{table} {final} ORDER BY ALL FORMAT TSV")
+        rows = query(f"SELECT {chosen} FROM {database}.{table} {final} {WHERE.get(table, '')} ORDER BY ALL FORMAT TSV")
         (folder / table).write_text(rows)
         counts[table] = rows.count("\n")
     return counts

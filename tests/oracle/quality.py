@@ -1,4 +1,4 @@
-"""Stutter, playing time and presence per ten seconds, computed slowly and plainly from what was posted.
+"""Stutter, playing time, presence and exceptions per ten seconds, computed slowly and plainly from what was posted.
 
 Shares no code with the processor: dictionaries of JSON in, dictionaries out, one rule after the other.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,18 +17,24 @@ LIMIT_MS = {"audio": 200, "big": 600, "small": 600, "sub": 600}
 SLOW_FPS = {"big": 10, "small": 10, "sub": 5}
 IN_A_ROW_MS = 4_000
 """Two samples whose starts are no further apart follow one another."""
+TIERS = (("hd", 921_600), ("fhd", 2_073_600), ("2k", 3_686_400), ("2k+", 10**12))
 
 Room = tuple[int, str, int]
 """SdkAppId, the room's text, 0 for a number or 1 for a text."""
+Session = tuple[Room, str, str]
+"""Room, user, session."""
 
 
 @dataclass
 class Numbers:
-    """What a room or an application shows for ten seconds."""
+    """What a session, a room or an application shows for ten seconds."""
 
     online: set[tuple[Room, str]] = field(default_factory=set)
-    abnormal: set[str] = field(default_factory=set)
-    """Users who met an exception."""
+    met: set[tuple[str, str, str, str]] = field(default_factory=set)
+    """User, exception, peer and stream of every exception; high CPU has neither peer nor stream of its own."""
+    reported_ms: int = 0
+    tier_ms: dict[str, int] = field(default_factory=lambda: dict.fromkeys((tier for tier, _ in TIERS), 0))
+    """Milliseconds in which pictures were received, by all their pixels together."""
     video_stutter_ms: int = 0
     video_play_ms: int = 0
     audio_stutter_ms: int = 0
@@ -40,10 +45,18 @@ class Numbers:
         """The rooms with somebody in them."""
         return {room for room, _ in self.online}
 
+    @property
+    def abnormal(self) -> set[str]:
+        """Users who met an exception."""
+        return {user for user, *_ in self.met}
+
     def add(self, other: Numbers) -> None:
-        """Add another room's numbers."""
+        """Add another's numbers."""
         self.online |= other.online
-        self.abnormal |= other.abnormal
+        self.met |= other.met
+        self.reported_ms += other.reported_ms
+        for tier, ms in other.tier_ms.items():
+            self.tier_ms[tier] += ms
         self.video_stutter_ms += other.video_stutter_ms
         self.video_play_ms += other.video_play_ms
         self.audio_stutter_ms += other.audio_stutter_ms
@@ -56,41 +69,65 @@ def room_of(report: dict[str, Any]) -> Room:
     return report["SdkAppId"], str(room), 0 if isinstance(room, int) else 1
 
 
-def by_room(reports: Iterable[dict[str, Any]]) -> dict[tuple[Room, int], Numbers]:
-    """(room, bucket start in ms) to its numbers. Reports may come twice and in any order."""
-    samples: dict[tuple[Any, ...], dict[str, Any]] = {}
-    episodes: dict[tuple[Any, ...], int] = {}
+def by_session(reports: Iterable[dict[str, Any]]) -> dict[tuple[Session, int], Numbers]:
+    """(session, bucket start in ms) to its numbers. Reports may come twice and in any order."""
+    samples: dict[Session, dict[int, dict[str, Any]]] = defaultdict(dict)
+    episodes: dict[tuple[Session, str, str, int], int] = {}
     for report in reports:
         session = (room_of(report), report["UserId"], report["SessionId"])
         for sample in report.get("Samples", []):
-            samples[*session, sample["StartMs"]] = sample
+            samples[session][sample["StartMs"]] = sample
             for remote in sample.get("Remote", []):
                 for start, length in remote.get("Stutters", []):
-                    key = (*session, remote["UserId"], remote["Type"], start)
+                    key = (session, remote["UserId"], remote["Type"], start)
                     episodes[key] = max(episodes.get(key, 0), length)
 
-    numbers: dict[tuple[Room, int], Numbers] = defaultdict(Numbers)
-    for room, user, at in exceptions(samples):
-        numbers[room, at // BUCKET_MS * BUCKET_MS].abnormal.add(user)
-    for (room, user, _, start), sample in samples.items():
-        bucket = numbers[room, start // BUCKET_MS * BUCKET_MS]
-        bucket.online.add((room, user))
-        for remote in sample.get("Remote", []):
-            playing = playing_ms(remote, sample)
-            if remote["Type"] == "audio":
-                bucket.audio_play_ms += playing
-            else:
-                bucket.video_play_ms += playing
-    for (room, _, _, _, kind, start), length in episodes.items():
+    numbers: dict[tuple[Session, int], Numbers] = defaultdict(Numbers)
+    for session, measured in samples.items():
+        room, user, _ = session
+        for start, sample in measured.items():
+            mine = numbers[session, start // BUCKET_MS * BUCKET_MS]
+            mine.online.add((room, user))
+            mine.reported_ms += sample["DurMs"]
+            pixels = 0
+            for remote in sample.get("Remote", []):
+                playing = playing_ms(remote, sample)
+                if remote["Type"] == "audio":
+                    mine.audio_play_ms += playing
+                else:
+                    mine.video_play_ms += playing
+                    if playing and not remote.get("Muted") and remote.get("Bitrate") != 0:
+                        pixels += (remote.get("Width") or 1) * (remote.get("Height") or 1)
+            if pixels:
+                mine.tier_ms[next(tier for tier, most in TIERS if pixels <= most)] += sample["DurMs"]
+        for bucket in {start // BUCKET_MS * BUCKET_MS for start in measured}:
+            near = {at: sample for at, sample in measured.items() if bucket - 10_000 <= at < bucket + 10_000}
+            numbers[session, bucket].met |= {(user, *met) for met in exceptions(near, bucket)}
+    for (session, _, kind, start), length in episodes.items():
         if length < LIMIT_MS[kind]:
             continue
         for begin in range(start // BUCKET_MS * BUCKET_MS, start + length, BUCKET_MS):
             overlap = min(start + length, begin + BUCKET_MS) - max(start, begin)
             if kind == "audio":
-                numbers[room, begin].audio_stutter_ms += overlap
+                numbers[session, begin].audio_stutter_ms += overlap
             else:
-                numbers[room, begin].video_stutter_ms += overlap
+                numbers[session, begin].video_stutter_ms += overlap
     return dict(numbers)
+
+
+def by_room(reports: Iterable[dict[str, Any]]) -> dict[tuple[Room, int], Numbers]:
+    """(room, bucket start in ms) to its numbers."""
+    totals: dict[tuple[Room, int], Numbers] = defaultdict(Numbers)
+    for ((room, _, _), bucket), numbers in by_session(reports).items():
+        totals[room, bucket].add(numbers)
+    return dict(totals)
+
+
+def add_stays(rooms: dict[tuple[Room, int], Numbers], stays: Iterable[tuple[Room, str, int, int]]) -> None:
+    """Who is in a room is online, with or without reports: (room, user, entry, exit), times in ms."""
+    for room, user, enter, leave in stays:
+        for bucket in range(enter // BUCKET_MS * BUCKET_MS, leave, BUCKET_MS):
+            rooms.setdefault((room, bucket), Numbers()).online.add((room, user))
 
 
 def by_application(rooms: dict[tuple[Room, int], Numbers]) -> dict[tuple[int, int], Numbers]:
@@ -108,49 +145,73 @@ def playing_ms(remote: dict[str, Any], sample: dict[str, Any]) -> int:
     return 0 if remote.get("Muted") else int(sample["DurMs"])
 
 
-def exceptions(samples: dict[tuple[Any, ...], dict[str, Any]]) -> Iterator[tuple[Room, str, int]]:
-    """Room, user and time of each sample in which the user met an exception. `samples` by (room, user, session, start).
-
-    High CPU, abnormal frame rate: two samples in a row. No audio: for ten seconds.
-    """
-    busy: dict[tuple[Any, ...], list[tuple[int, bool]]] = defaultdict(list)
-    pictures: dict[tuple[Any, ...], list[tuple[int, float | None, int]]] = defaultdict(list)
-    sounds: dict[tuple[Any, ...], list[tuple[int, int]]] = defaultdict(list)
-    for (room, user, session, start), sample in sorted(samples.items(), key=lambda entry: entry[0][3]):
-        if sample.get("SysCpu") is not None:
-            busy[room, user, session].append((start, sample["SysCpu"] > 85))
+def exceptions(samples: dict[int, dict[str, Any]], bucket: int) -> Iterator[tuple[str, str, str]]:
+    """Exception, peer and stream that one session met in a bucket, judged by these samples of it (by their start)."""
+    loads: list[tuple[int, bool | None]] = []
+    pictures: dict[tuple[str, str], list[tuple[int, float | None]]] = defaultdict(list)
+    sounds: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for start, sample in sorted(samples.items()):
+        cpu, task = sample.get("SysCpu"), sample.get("SdkTaskMs")
+        if cpu is not None:
+            loads.append((start, cpu > 85))
         else:
-            busy[room, user, session].append((start, (sample.get("SdkTaskMs") or 0) > 60))
+            loads.append((start, None if task is None else task > 60))
         sent = [("", stream) for stream in sample.get("Local", [])]
         for peer, stream in [*sent, *((remote["UserId"], remote) for remote in sample.get("Remote", []))]:
             kind, muted = stream["Type"], bool(stream.get("Muted"))
-            key = (room, user, session, peer, kind)
             if kind == "audio":
                 silent = not muted and stream.get("Volume") == 0
-                sounds[key].append((start, sample["DurMs"] if silent else 0))
+                sounds[peer].append((start, sample["DurMs"] if silent else 0))
                 continue
             rates = [stream.get(name) for name in (("RenderFps",) if peer else ("CapFps", "SendFps"))]
             known = [rate for rate in rates if rate is not None]
             hidden = muted or (peer and not playing_ms(stream, sample))
-            pictures[key].append((start, None if hidden or not known else min(known), SLOW_FPS[kind]))
+            pictures[peer, kind].append((start, None if hidden or not known else min(known)))
 
-    for (room, user, _), told in busy.items():
-        yield from ((room, user, at) for at in _twice(told))
-    for (room, user, *_), shown in pictures.items():
-        yield from ((room, user, at) for at in _twice([(at, _jerky(shown, at)) for at, _, _ in shown]))
-    for (room, user, *_), heard in sounds.items():
-        for at, _ in heard:
-            if sum(silent for start, silent in heard if at - BUCKET_MS < start <= at) >= 10_000:
-                yield room, user, at
-
-
-def _twice(told: list[tuple[int, bool]]) -> list[int]:
-    """The times at which something was wrong, and at the sample before as well."""
-    return [at for (before, was), (at, now) in pairwise(told) if was and now and at - before <= IN_A_ROW_MS]
+    if _lasts(loads, bucket):
+        yield "cpu", "", "audio"
+    for (peer, kind), shown in pictures.items():
+        if _lasts([(at, _jerky(shown, at, SLOW_FPS[kind])) for at, _ in shown], bucket):
+            yield "frame-rate", peer, kind
+    for peer, heard in sounds.items():
+        if _silence(heard, bucket):
+            yield "no-audio", peer, "audio"
 
 
-def _jerky(shown: list[tuple[int, float | None, int]], at: int) -> bool:
+def _lasts(told: list[tuple[int, bool | None]], bucket: int) -> bool:
+    """Whether something is wrong in a bucket: from the second bad sample in a row until the second good one."""
+    wrong = False
+    for number, (at, bad) in enumerate(told):
+        at_before, before = told[number - 1] if number else (at, None)
+        if bad is None or before is None or at - at_before > IN_A_ROW_MS:
+            wrong = False
+        elif bad and before:
+            wrong = True
+        elif not bad and not before:
+            wrong = False
+        if wrong and at >= bucket:
+            return True
+    return False
+
+
+def _silence(heard: list[tuple[int, int]], bucket: int) -> bool:
+    """Whether there are ten seconds of silence in a bucket, or they are not over yet."""
+    wrong = False
+    for number, (at, silent) in enumerate(heard):
+        at_before, before = heard[number - 1] if number else (at, 0)
+        if at - at_before > IN_A_ROW_MS:
+            wrong = False
+        if sum(length for start, length in heard[: number + 1] if at - BUCKET_MS < start) >= 10_000:
+            wrong = True
+        elif not silent and not before:
+            wrong = False
+        if wrong and at >= bucket:
+            return True
+    return False
+
+
+def _jerky(shown: list[tuple[int, float | None]], at: int, slow: float) -> bool | None:
     """Whether a picture is slow at this time, or its rate has swung by more than 5 within the last ten seconds."""
-    recent = [rate for start, rate, _ in shown if at - BUCKET_MS < start <= at and rate is not None]
-    now, slow = next((rate, slow) for start, rate, slow in shown if start == at)
-    return now is not None and (now < slow or round(max(recent) - min(recent), 3) > 5)
+    recent = [rate for start, rate in shown if at - BUCKET_MS < start <= at and rate is not None]
+    now = next(rate for start, rate in shown if start == at)
+    return None if now is None else now < slow or round(max(recent) - min(recent), 3) > 5

@@ -31,17 +31,17 @@ class Rollups:
         self._insert("app_10s", *rows)
 
     def room(self, bucket_ms: int, room_id: str, room_id_type: int, **columns: Any) -> None:
-        """A row of `room_10s`."""
-        self._insert("room_10s", _room_row(bucket_ms, room_id, room_id_type, columns))
+        """Rows of `user_10s` that add up to this row of the view `room_10s`."""
+        self._insert("user_10s", *_room_rows(bucket_ms, room_id, room_id_type, columns))
 
     def room_window(self, last_bucket_ms: int, count: int, room_id: str, room_id_type: int, **columns: Any) -> None:
         """The same row of `room_10s` in each of `count` buckets up to the last."""
         times = [last_bucket_ms - number * 10_000 for number in range(count)]
-        self._insert("room_10s", *(_room_row(time, room_id, room_id_type, columns) for time in times))
+        self._insert("user_10s", *(row for time in times for row in _room_rows(time, room_id, room_id_type, columns)))
 
     def rooms(self, bucket_ms: int, room_ids: Iterable[str], **columns: Any) -> None:
         """Rows of string rooms that differ in their ids alone."""
-        self._insert("room_10s", *(_room_row(bucket_ms, room_id, 1, columns) for room_id in room_ids))
+        self._insert("user_10s", *(row for room_id in room_ids for row in _room_rows(bucket_ms, room_id, 1, columns)))
 
     def attempt(self, delivery_id: str, attempt: int, started_ms: int, **columns: Any) -> None:
         """A row of `deliveries`."""
@@ -80,13 +80,23 @@ class Rollups:
         for row in rows:
             if table != "deliveries":
                 row["ComputedTime"] = _time(1_700_000_000_000 + self._computed)
+            if table == "user_10s":
+                row["Version"] = self._computed
             lines.append(orjson.dumps({"SdkAppId": self.sdk_app_id, **row}).decode())
         self._clickhouse.query(f"INSERT INTO `{self._database}`.{table} FORMAT JSONEachRow {' '.join(lines)}")
 
 
-def _room_row(bucket_ms: int, room_id: str, room_id_type: int, columns: dict[str, Any]) -> dict[str, Any]:
+def _room_rows(bucket_ms: int, room_id: str, room_id_type: int, columns: dict[str, Any]) -> list[dict[str, Any]]:
+    sums = _sums() | columns
+    online, abnormal = sums.pop("OnlineUsers", 0), sums.pop("AbnormalUsers", 0)
     key = {"BucketTime": _time(bucket_ms), "RoomId": room_id, "RoomIdType": room_id_type}
-    return {**key, "OnlineUsers": 0, "AbnormalUsers": 0, **_sums(), **columns}
+    rows = []
+    for number in range(max(online, abnormal, 1)):
+        row = {**key, "UserId": f"user-{number}", "SessionId": "s", "ReportedMs": 10_000 if number < online else 0}
+        if number < abnormal:
+            row["Exceptions"] = [{"Exception": "cpu", "PeerId": "", "Stream": "audio", "Cause": "device"}]
+        rows.append({**row, **sums} if number == 0 else row)
+    return rows
 
 
 def _sums() -> dict[str, int]:

@@ -108,17 +108,11 @@ def test_what_a_client_does_not_know_stays_unknown() -> None:
     ]
 
 
-def test_a_sample_touches_its_bucket_and_the_next_which_looks_back_at_it() -> None:
-    facts = facts_of(report(Sample(start_ms=T + 9999, dur_ms=1)), report(Sample(start_ms=T, dur_ms=1), room="7"))
-    assert facts.touched == {(1, "7", 0): {T, T + 10_000}, (1, "7", 1): {T, T + 10_000}}
-
-
 def test_of_one_episode_the_longest_length_counts_and_each_bucket_has_a_row() -> None:
     memory = EpisodeMemory()
     facts = facts_of(report(stuttering(T + 8000, (T + 9600, 400)), stuttering(T + 10_000, (T + 9600, 700))))
     rows = to_arrow("stutters", memory.rows(facts)).to_pylist()
     assert [(row["BucketTime"].timestamp() * 1000 - T, row["EpisodeMs"]) for row in rows] == [(0, 600), (10_000, 700)]
-    assert facts.touched[1, "7", 0] == {T, T + 10_000, T + 20_000}
     # One that ends with a bucket does not touch the next one.
     facts = facts_of(report(stuttering(T + 8000, (T + 9000, 1000))))
     assert len(EpisodeMemory().rows(facts)) == 1

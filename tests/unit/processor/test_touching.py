@@ -10,7 +10,6 @@ from schemas.touched import Touched, owner_of
 from services.processor.touching import Merged, Toucher
 
 if TYPE_CHECKING:
-    from services.processor.quality import Room
     from services.runtime.journal import Entry
 
 PARTITIONS = 3
@@ -38,29 +37,27 @@ def toucher() -> tuple[Toucher, Written]:
 
 
 async def test_what_is_cut_into_records_comes_together_again() -> None:
-    """A room with more buckets than a record holds, and more rooms than a record holds."""
-    touched: dict[Room, set[int]] = {(1, "long", 1): {T + number * 10_000 for number in range(9_001)}}
-    touched |= {(1, f"room {number}", 1): {T, T + 10_000} for number in range(5_000)}
+    """An application with more buckets than a record holds, and more applications than a record holds."""
+    touched = {(1, T + number * 10_000) for number in range(9_001)}
+    touched |= {(app, T + late) for app in range(2, 5_002) for late in (0, 10_000)}
     sender, journal = toucher()
-    await sender.rooms(touched)
+    await sender.applications(touched)
     merged = Merged(record for _, record in journal.records)
-    assert sorted(merged.rooms) == sorted(
-        (app, room, kind, bucket) for (app, room, kind), buckets in touched.items() for bucket in buckets
-    )
+    assert merged.applications == sorted(touched)
     assert max(len(entry.value or b"") for entry in journal.entries) < 500_000
     assert len(journal.entries) > PARTITIONS
 
 
 async def test_all_of_a_room_meets_in_the_partition_of_its_text() -> None:
     sender, journal = toucher()
-    await sender.rooms({(1, str(number), kind): {T} for number in range(50) for kind in (0, 1)})
     await sender.calls({(1, str(number)): T for number in range(50)})
+    await sender.applications((app, T) for app in range(1, 51))
     for partition, record in journal.records:
-        scopes = [(room.sdk_app_id, room.room_id) for room in record.rooms]
-        scopes += [(call.sdk_app_id, call.room_id) for call in record.calls]
+        scopes = [f"{call.sdk_app_id}/{call.room_id}" for call in record.calls]
+        scopes += [str(application.sdk_app_id) for application in record.applications]
         assert scopes
-        for app, room_id in scopes:
-            assert partition == owner_of(f"{app}/{room_id}", PARTITIONS)
+        for scope in scopes:
+            assert partition == owner_of(scope, PARTITIONS)
     assert {partition for partition, _ in journal.records} == set(range(PARTITIONS))
 
 
@@ -77,7 +74,6 @@ async def test_of_one_call_the_earliest_event_counts() -> None:
 
 async def test_nothing_touched_is_nothing_written() -> None:
     sender, journal = toucher()
-    await sender.rooms({})
     await sender.applications([])
     await sender.calls({})
     assert journal.entries == []
