@@ -23,6 +23,8 @@ Cause = Literal["loss", "rtt", "device", "encoder", "decoder", "unknown"]
 LOOK_BACK_MS = 10_000
 IN_A_ROW_MS = 4_000
 """Two samples whose starts are no further apart follow one another."""
+_FEW = 24
+"""Points of a stream that are not worth the work of forgetting them."""
 
 
 class Thresholds(NamedTuple):
@@ -80,15 +82,53 @@ def high_cpu(points: Iterable[Load], bucket: int) -> Cause | None:
     return None
 
 
+class Pictures:
+    """The rates of one stream, in order of time, with bounds that let most be judged without looking at each."""
+
+    __slots__ = ("_bottom", "_slow", "_swing", "_top", "points")
+
+    def __init__(self, kind_is_screen: bool, thresholds: Thresholds) -> None:
+        self._slow = thresholds.screen_fps if kind_is_screen else thresholds.fps
+        self._swing = thresholds.fps_swing
+        self._top, self._bottom = 0.0, float("inf")
+        self.points: list[Picture] = []
+
+    def add(self, at: int, fps: float | None) -> bool:
+        """Add a rate; whether its cause may be asked for, which `explain` then tells."""
+        self.points.append((at, fps, "unknown"))
+        if fps is None:
+            return False
+        if fps > self._top:
+            self._top = fps
+        if fps < self._bottom:
+            self._bottom = fps
+        return fps < self._slow or fps < self._top - self._swing
+
+    def explain(self, cause: Cause) -> None:
+        """The cause of the last rate."""
+        at, fps, _ = self.points[-1]
+        self.points[-1] = (at, fps, cause)
+
+    def abnormal(self, bucket: int) -> Cause | None:
+        """The cause of an abnormal frame rate in a bucket, None where there is none."""
+        if self._bottom >= self._slow and self._top - self._bottom <= self._swing:
+            return None
+        return frame_rate(self.points, bucket, self._slow, self._swing)
+
+    def forget(self, before: int) -> None:
+        """Let go of rates before a time, not at once where there are few."""
+        if len(self.points) > _FEW or self._bottom < self._slow or self._top - self._bottom > self._swing:
+            self.points = [point for point in self.points if point[0] >= before]
+            rates = [fps for _, fps, _ in self.points if fps is not None]
+            self._top, self._bottom = max(rates, default=0.0), min(rates, default=float("inf"))
+
+
 def frame_rate(points: Sequence[Picture], bucket: int, slow: float, swing: float) -> Cause | None:
     """The cause of an abnormal frame rate in a bucket, None where there is none.
 
     Bad is a rate below `slow`, and one that has swung by more than `swing` within ten seconds.
     """
     near = [point for point in points if bucket - LOOK_BACK_MS <= point[0] < bucket + BUCKET_MS]
-    rates = [fps for _, fps, _ in near if fps is not None]
-    if not rates or (min(rates) >= slow and max(rates) - min(rates) <= swing):
-        return None
     active, before_at = False, 0
     before: bool | None = None
     cause: Cause | None = None
@@ -96,12 +136,13 @@ def frame_rate(points: Sequence[Picture], bucket: int, slow: float, swing: float
         bad = None
         if fps is not None:
             recent = [rate for when, rate, _ in near[: number + 1] if rate is not None and when > at - LOOK_BACK_MS]
+            top = max(recent)
             # Rounded, since 9.8 less 4.8 may be a little more than 5 to a computer.
-            bad = fps < slow or round(max(recent) - min(recent), 3) > swing
+            bad = fps < slow or round(top - min(recent), 3) > swing
+            if cause in (None, "unknown") and (fps < slow or fps < top - swing):
+                cause = why
         active = _goes_on(active, bad, before, at - before_at)
         before_at, before = at, bad
-        if bad and cause in (None, "unknown"):
-            cause = why
         if active and at >= bucket:
             return cause or "unknown"
     return None

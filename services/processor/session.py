@@ -8,12 +8,11 @@ from schemas.touched import BUCKET_MS
 from services.processor.exceptions import (
     LOOK_BACK_MS,
     Load,
-    Picture,
+    Pictures,
     Sound,
     busy,
     cause_of_received,
     cause_of_sent,
-    frame_rate,
     high_cpu,
     no_audio,
 )
@@ -21,7 +20,7 @@ from services.processor.quality import STUTTER_LIMIT_MS
 from services.processor.tables import STREAM_NUMBERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from schemas.reports import LocalStream, RemoteStream, Sample
     from services.processor.exceptions import Cause, Thresholds
@@ -64,7 +63,7 @@ class Session:
         self.seen_ms = 0
         """Arrival of its last report, for those who keep sessions."""
         self._sums: dict[int, Sums] = {}
-        self._pictures: dict[Stream, list[Picture]] = {}
+        self._pictures: dict[Stream, Pictures] = {}
         self._sounds: dict[Stream, list[Sound]] = {}
         self._loads: list[Load] = []
         self._episodes: dict[tuple[str, int, int], int] = {}
@@ -86,29 +85,31 @@ class Session:
             kind = STREAM_NUMBERS[local.type]
             if kind == AUDIO:
                 silent = duration if local.volume == 0 and not local.muted else 0
-                if silent or ("", AUDIO) in self._sounds:
-                    self._sounds.setdefault(("", AUDIO), []).append((start, silent, "device"))
+                if silent or self._sounds:
+                    self._add_sound("", start, silent, "device")
             else:
                 self._add_sent(sample, local, kind, thresholds)
         pixels = 0
         for remote in sample.remote:
+            kind = STREAM_NUMBERS[remote.type]
+            muted = remote.muted
             playing = remote.play_ms
             if playing is None:
-                playing = 0 if remote.muted else duration
-            kind = STREAM_NUMBERS[remote.type]
+                playing = 0 if muted else duration
             if kind == AUDIO:
                 sums.audio_play += playing
-                silent = duration if remote.volume == 0 and not remote.muted else 0
-                stream = (remote.user_id, AUDIO)
-                if silent or stream in self._sounds:
-                    why = cause_of_received(sample, remote, 0, thresholds) if silent else "unknown"
-                    self._sounds.setdefault(stream, []).append((start, silent, why))
-            else:
-                sums.video_play += playing
-                self._add_received(sample, remote, kind, playing, thresholds)
-                if playing and not remote.muted and remote.bitrate != 0:
-                    # A picture of unknown size is a picture: no less than the smallest.
-                    pixels += (remote.width or 1) * (remote.height or 1)
+                silent = duration if remote.volume == 0 and not muted else 0
+                if silent:
+                    self._add_sound(remote.user_id, start, silent, cause_of_received(sample, remote, 0, thresholds))
+                elif self._sounds:
+                    self._add_sound(remote.user_id, start, 0, "unknown")
+                continue
+            sums.video_play += playing
+            shown = playing and not muted
+            self._add_received(sample, remote, kind, remote.render_fps if shown else None, thresholds)
+            if shown and remote.bitrate != 0:
+                # A picture of unknown size is a picture: no less than the smallest.
+                pixels += (remote.width or 1) * (remote.height or 1)
         if pixels:
             if pixels <= HD_PIXELS:
                 sums.hd += duration
@@ -171,70 +172,63 @@ class Session:
         self.since_ms = kept
         for bucket in [bucket for bucket in self._sums if bucket < kept]:
             del self._sums[bucket]
-        for points in self._pictures.values():
-            _drop(points, kept)
+        gone = None
+        for stream, pictures in self._pictures.items():
+            pictures.forget(kept)
+            if not pictures.points or pictures.points[-1][0] < kept:
+                gone = stream
+        if gone is not None:
+            # One at a time will do.
+            del self._pictures[gone]
         # These are kept only while there is something wrong in them; what is absent was good.
-        _drop(self._loads, kept)
-        if not any(bad for _, bad in self._loads):
-            self._loads.clear()
-        for stream, sounds in list(self._sounds.items()):
-            _drop(sounds, kept)
+        if self._loads:
+            self._loads = [point for point in self._loads if point[0] >= kept]
+            if not any(bad for _, bad in self._loads):
+                self._loads.clear()
+        for stream in list(self._sounds):
+            sounds = self._sounds[stream] = [point for point in self._sounds[stream] if point[0] >= kept]
             if not any(silent for _, silent, _ in sounds):
                 del self._sounds[stream]
-        for stream in [stream for stream, points in self._pictures.items() if not points]:
-            del self._pictures[stream]
         for key in [key for key, length in self._episodes.items() if key[2] + length < kept]:
             del self._episodes[key]
 
+    def _add_sound(self, peer: str, start: int, silent: int, cause: Cause) -> None:
+        """Kept from the first silence on: what is absent was good."""
+        sounds = self._sounds.get((peer, AUDIO))
+        if sounds is not None:
+            sounds.append((start, silent, cause))
+        elif silent:
+            self._sounds[peer, AUDIO] = [(start, silent, cause)]
+
     def _add_sent(self, sample: Sample, local: LocalStream, kind: int, thresholds: Thresholds) -> None:
-        captured, sent = local.cap_fps, local.send_fps
-        fps = captured if sent is None or (captured is not None and captured < sent) else sent
-        if local.muted:
-            fps = None
-        slow = thresholds.screen_fps if kind == SUB else thresholds.fps
-        self._add_picture(
-            ("", kind), sample, fps, slow, thresholds, lambda: cause_of_sent(sample, local, slow, thresholds)
-        )
+        captured, fps = local.cap_fps, local.send_fps
+        if fps is None or (captured is not None and captured < fps):
+            fps = captured
+        pictures = self._pictures.get(("", kind))
+        if pictures is None:
+            pictures = self._pictures["", kind] = Pictures(kind == SUB, thresholds)
+        if pictures.add(sample.start_ms, None if local.muted else fps):
+            slow = thresholds.screen_fps if kind == SUB else thresholds.fps
+            pictures.explain(cause_of_sent(sample, local, slow, thresholds))
 
     def _add_received(
-        self, sample: Sample, remote: RemoteStream, kind: int, playing: int, thresholds: Thresholds
+        self, sample: Sample, remote: RemoteStream, kind: int, fps: float | None, thresholds: Thresholds
     ) -> None:
-        fps = remote.render_fps if playing and not remote.muted else None
-        slow = thresholds.screen_fps if kind == SUB else thresholds.fps
-        self._add_picture(
-            (remote.user_id, kind),
-            sample,
-            fps,
-            slow,
-            thresholds,
-            lambda: cause_of_received(sample, remote, slow, thresholds),
-        )
-
-    def _add_picture(
-        self,
-        stream: Stream,
-        sample: Sample,
-        fps: float | None,
-        slow: float,
-        thresholds: Thresholds,
-        why: Callable[[], Cause],
-    ) -> None:
-        points = self._pictures.get(stream)
-        if points is None:
-            points = self._pictures[stream] = []
-        cause: Cause = "unknown"
-        if fps is not None and (fps < slow or any(fps < (rate or 0) - thresholds.fps_swing for _, rate, _ in points)):
-            cause = why()
-        points.append((sample.start_ms, fps, cause))
+        stream = (remote.user_id, kind)
+        pictures = self._pictures.get(stream)
+        if pictures is None:
+            pictures = self._pictures[stream] = Pictures(kind == SUB, thresholds)
+        if pictures.add(sample.start_ms, fps):
+            slow = thresholds.screen_fps if kind == SUB else thresholds.fps
+            pictures.explain(cause_of_received(sample, remote, slow, thresholds))
 
     def _exceptions(self, bucket: int, thresholds: Thresholds) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for (peer, kind), sounds in self._sounds.items():
             if cause := no_audio(sounds, bucket, thresholds.silence_ms):
                 found.append(_exception(_NO_AUDIO, peer, kind, cause))
-        for (peer, kind), points in self._pictures.items():
-            slow = thresholds.screen_fps if kind == SUB else thresholds.fps
-            if cause := frame_rate(points, bucket, slow, thresholds.fps_swing):
+        for (peer, kind), pictures in self._pictures.items():
+            if cause := pictures.abnormal(bucket):
                 found.append(_exception(_FRAME_RATE, peer, kind, cause))
         if self._loads and (cause := high_cpu(self._loads, bucket)):
             found.append(_exception(_CPU, "", AUDIO, cause))
@@ -244,16 +238,6 @@ class Session:
 
 def _exception(kind: int, peer: str, stream: int, cause: str) -> dict[str, Any]:
     return {"Exception": kind, "PeerId": peer, "Stream": stream, "Cause": cause}
-
-
-def _drop(points: list[Any], before: int) -> None:
-    gone = 0
-    for point in points:
-        if point[0] >= before:
-            break
-        gone += 1
-    if gone:
-        del points[:gone]
 
 
 def buckets_of(samples: Iterable[Sample]) -> set[int]:

@@ -55,9 +55,13 @@ class Store:
 
     async def insert(self, table: str, rows: Sequence[Row]) -> None:
         """Insert rows in the order of the table's schema."""
-        if not rows:
+        if rows:
+            await self.insert_arrow(table, _fitting(table, rows))
+
+    async def insert_arrow(self, table: str, arrow: pa.Table) -> None:
+        """Insert rows that are in Arrow already."""
+        if not arrow.num_rows:
             return
-        arrow = _fitting(table, rows)
 
         async def work(client: AsyncClient) -> None:
             await client.insert_arrow(table, arrow, settings=_INSERT)

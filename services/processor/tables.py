@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 Row = tuple[Any, ...]
 
-_MS = pa.timestamp("ms", tz="UTC")
+TIME = _MS = pa.timestamp("ms", tz="UTC")
+"""Unix milliseconds."""
 _SECONDS = pa.timestamp("s", tz="UTC")
 _US = pa.timestamp("us", tz="UTC")
 _TEXT = pa.string()
@@ -291,6 +292,8 @@ SCHEMAS: dict[str, pa.Schema] = {
 def to_arrow(table: str, rows: Sequence[Row]) -> pa.Table:
     """Rows of a table as Arrow. Raises one of `UNFIT` where a value does not fit its column."""
     schema = SCHEMAS[table]
+    if not rows:
+        return schema.empty_table()
     columns = zip(*rows, strict=True)
     return pa.Table.from_arrays(
         [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)], schema=schema

@@ -61,7 +61,7 @@ async def test_every_row_is_as_the_oracle_says(store: Store, first: int) -> None
     for scenario in drawn.values():
         for ((room, user, session), bucket), numbers in by_session(scenario.reports).items():
             if shown := _shown(numbers):
-                met = sorted((kind, peer, stream) for _, kind, peer, stream in numbers.met)
+                met = sorted(exception for _, *exception in numbers.met)
                 key = (*room, user, session, bucket)
                 expected_users[key] = (numbers.reported_ms, *numbers.tier_ms.values(), *shown, met)
         rooms = by_room(scenario.reports)
@@ -74,7 +74,7 @@ async def test_every_row_is_as_the_oracle_says(store: Store, first: int) -> None
                 expected_apps[app_bucket] = (*counts, *_shown(numbers))
     scope = {"first": min(drawn), "last": max(drawn)}
     found_users = {
-        tuple(row[:6]): (*row[6:-1], sorted(tuple(met) for met in row[-1]))
+        tuple(row[:6]): (*row[6:-1], sorted(list(met) for met in row[-1]))
         for row in await store.query("users", _USERS, scope)
     }
     _equal(found_users, expected_users)
@@ -132,7 +132,7 @@ _SCOPE = "SdkAppId BETWEEN {first:UInt32} AND {last:UInt32}"
 _USERS = f"""
 SELECT SdkAppId, RoomId, RoomIdType, UserId, SessionId, toUnixTimestamp64Milli(BucketTime), ReportedMs, HdMs, FhdMs,
     TwoKMs, TwoKPlusMs, {_SUMS},
-    arrayMap(met -> (toString(met.Exception), met.PeerId, toString(met.Stream)), Exceptions)
+    arrayMap(met -> (toString(met.Exception), met.PeerId, toString(met.Stream), met.Cause), Exceptions)
 FROM user_10s FINAL WHERE {_SCOPE}
 """
 _ROOMS = f"""

@@ -100,6 +100,8 @@ def _sample(
                     "Bitrate": random.choice([800_000, 0]) if random.random() < 0.2 else 500_000,
                     "Width": width,
                     "Height": height,
+                    "DelayMs": random.choice([50, 400, 401]),
+                    "Loss": random.choice([0, 10, 10.5]),
                     "RecFps": _fps(random, mood),
                     "DecFps": _fps(random, mood),
                     "RenderFps": _fps(random, mood),

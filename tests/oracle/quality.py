@@ -30,8 +30,8 @@ class Numbers:
     """What a session, a room or an application shows for ten seconds."""
 
     online: set[tuple[Room, str]] = field(default_factory=set)
-    met: set[tuple[str, str, str, str]] = field(default_factory=set)
-    """User, exception, peer and stream of every exception; high CPU has neither peer nor stream of its own."""
+    met: set[tuple[str, str, str, str, str]] = field(default_factory=set)
+    """User, exception, peer, stream and cause of every exception; high CPU has neither peer nor stream of its own."""
     reported_ms: int = 0
     tier_ms: dict[str, int] = field(default_factory=lambda: dict.fromkeys((tier for tier, _ in TIERS), 0))
     """Milliseconds in which pictures were received, by all their pixels together."""
@@ -145,41 +145,84 @@ def playing_ms(remote: dict[str, Any], sample: dict[str, Any]) -> int:
     return 0 if remote.get("Muted") else int(sample["DurMs"])
 
 
-def exceptions(samples: dict[int, dict[str, Any]], bucket: int) -> Iterator[tuple[str, str, str]]:
-    """Exception, peer and stream that one session met in a bucket, judged by these samples of it (by their start)."""
+def exceptions(samples: dict[int, dict[str, Any]], bucket: int) -> Iterator[tuple[str, str, str, str]]:
+    """Exception, peer, stream and cause that one session met in a bucket, judged by these samples (by their start)."""
     loads: list[tuple[int, bool | None]] = []
-    pictures: dict[tuple[str, str], list[tuple[int, float | None]]] = defaultdict(list)
-    sounds: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    pictures: dict[tuple[str, str], list[tuple[int, float | None, str]]] = defaultdict(list)
+    sounds: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
     for start, sample in sorted(samples.items()):
-        cpu, task = sample.get("SysCpu"), sample.get("SdkTaskMs")
-        if cpu is not None:
-            loads.append((start, cpu > 85))
-        else:
-            loads.append((start, None if task is None else task > 60))
+        loads.append((start, overloaded(sample)))
         sent = [("", stream) for stream in sample.get("Local", [])]
         for peer, stream in [*sent, *((remote["UserId"], remote) for remote in sample.get("Remote", []))]:
             kind, muted = stream["Type"], bool(stream.get("Muted"))
             if kind == "audio":
                 silent = not muted and stream.get("Volume") == 0
-                sounds[peer].append((start, sample["DurMs"] if silent else 0))
+                cause = cause_of(sample, stream, 0) if peer else "device"
+                sounds[peer].append((start, sample["DurMs"] if silent else 0, cause))
                 continue
             rates = [stream.get(name) for name in (("RenderFps",) if peer else ("CapFps", "SendFps"))]
             known = [rate for rate in rates if rate is not None]
             hidden = muted or (peer and not playing_ms(stream, sample))
-            pictures[peer, kind].append((start, None if hidden or not known else min(known)))
+            fps = None if hidden or not known else min(known)
+            pictures[peer, kind].append((start, fps, cause_of(sample, stream, SLOW_FPS[kind])))
 
-    if _lasts(loads, bucket):
-        yield "cpu", "", "audio"
+    if _lasts(loads, bucket) is not None:
+        yield "cpu", "", "audio", "device"
     for (peer, kind), shown in pictures.items():
-        if _lasts([(at, _jerky(shown, at, SLOW_FPS[kind])) for at, _ in shown], bucket):
-            yield "frame-rate", peer, kind
+        until = _lasts([(at, _jerky(shown, at, SLOW_FPS[kind])) for at, _, _ in shown], bucket)
+        if until is not None:
+            known_causes = [cause for at, _, cause in shown if at <= until and _low(shown, at, SLOW_FPS[kind])]
+            yield "frame-rate", peer, kind, next((cause for cause in known_causes if cause != "unknown"), "unknown")
     for peer, heard in sounds.items():
-        if _silence(heard, bucket):
-            yield "no-audio", peer, "audio"
+        until = _silence(heard, bucket)
+        if until is not None:
+            yield "no-audio", peer, "audio", [cause for at, silent, cause in heard if at <= until and silent][-1]
 
 
-def _lasts(told: list[tuple[int, bool | None]], bucket: int) -> bool:
-    """Whether something is wrong in a bucket: from the second bad sample in a row until the second good one."""
+def overloaded(sample: dict[str, Any]) -> bool | None:
+    """Whether the device was busy, None where it did not tell."""
+    cpu, task = sample.get("SysCpu"), sample.get("SdkTaskMs")
+    if cpu is not None:
+        return bool(cpu > 85)
+    return None if task is None else bool(task > 60)
+
+
+def cause_of(sample: dict[str, Any], stream: dict[str, Any], slow: float) -> str:
+    """What may have slowed a stream down: where it first was too slow on its way, or what was wrong around it."""
+
+    def low(name: str) -> bool:
+        return stream.get(name) is not None and stream[name] < slow
+
+    def fine(name: str) -> bool:
+        return stream.get(name) is not None and stream[name] >= slow
+
+    sent = "UserId" not in stream
+    loss = stream.get("Loss") if stream.get("Loss") is not None else sample.get("UpLoss" if sent else "DownLoss")
+    lossy = loss is not None and loss > 10
+    slow_net = max(sample.get("Rtt") or 0, 0 if sent else stream.get("DelayMs") or 0) > 400
+    hot = bool(overloaded(sample))
+    if sent:
+        order = [
+            ("device", low("CapFps")),
+            ("device", low("EncFps") and hot),
+            ("encoder", low("EncFps")),
+            ("loss", lossy),
+            ("rtt", slow_net),
+            ("device", hot),
+        ]
+    else:
+        order = [
+            ("loss", lossy),
+            ("rtt", slow_net),
+            ("device", hot),
+            ("decoder", fine("RecFps") and low("DecFps")),
+            ("device", fine("DecFps") and low("RenderFps")),
+        ]
+    return next((cause for cause, true in order if true), "unknown")
+
+
+def _lasts(told: list[tuple[int, bool | None]], bucket: int) -> int | None:
+    """When something is wrong in a bucket: from the second bad sample in a row until the second good one."""
     wrong = False
     for number, (at, bad) in enumerate(told):
         at_before, before = told[number - 1] if number else (at, None)
@@ -190,28 +233,39 @@ def _lasts(told: list[tuple[int, bool | None]], bucket: int) -> bool:
         elif not bad and not before:
             wrong = False
         if wrong and at >= bucket:
-            return True
-    return False
+            return at
+    return None
 
 
-def _silence(heard: list[tuple[int, int]], bucket: int) -> bool:
-    """Whether there are ten seconds of silence in a bucket, or they are not over yet."""
+def _silence(heard: list[tuple[int, int, str]], bucket: int) -> int | None:
+    """When there are ten seconds of silence in a bucket, or they are not over yet."""
     wrong = False
-    for number, (at, silent) in enumerate(heard):
-        at_before, before = heard[number - 1] if number else (at, 0)
+    for number, (at, silent, _) in enumerate(heard):
+        at_before, before, _ = heard[number - 1] if number else (at, 0, "")
         if at - at_before > IN_A_ROW_MS:
             wrong = False
-        if sum(length for start, length in heard[: number + 1] if at - BUCKET_MS < start) >= 10_000:
+        if sum(length for start, length, _ in heard[: number + 1] if at - BUCKET_MS < start) >= 10_000:
             wrong = True
         elif not silent and not before:
             wrong = False
         if wrong and at >= bucket:
-            return True
-    return False
+            return at
+    return None
 
 
-def _jerky(shown: list[tuple[int, float | None]], at: int, slow: float) -> bool | None:
+def _recent(shown: list[tuple[int, float | None, str]], at: int) -> tuple[float | None, list[float]]:
+    """A picture's rate at this time, and its rates within the last ten seconds."""
+    recent = [rate for start, rate, _ in shown if at - BUCKET_MS < start <= at and rate is not None]
+    return next(rate for start, rate, _ in shown if start == at), recent
+
+
+def _jerky(shown: list[tuple[int, float | None, str]], at: int, slow: float) -> bool | None:
     """Whether a picture is slow at this time, or its rate has swung by more than 5 within the last ten seconds."""
-    recent = [rate for start, rate in shown if at - BUCKET_MS < start <= at and rate is not None]
-    now = next(rate for start, rate in shown if start == at)
+    now, recent = _recent(shown, at)
     return None if now is None else now < slow or round(max(recent) - min(recent), 3) > 5
+
+
+def _low(shown: list[tuple[int, float | None, str]], at: int, slow: float) -> bool:
+    """Whether a picture is the slow one of a swing, or slow at all."""
+    now, recent = _recent(shown, at)
+    return now is not None and (now < slow or now < max(recent) - 5)

@@ -33,9 +33,7 @@ def stuttering(start: int, *stutters: tuple[int, int], stream: Any = "big") -> S
 
 
 def facts_of(*reports: AcceptedReport) -> QualityFacts:
-    facts = QualityFacts()
-    facts.add(reports)
-    return facts
+    return QualityFacts(reports)
 
 
 def test_every_field_lands_in_its_column() -> None:
@@ -75,11 +73,11 @@ def test_every_field_lands_in_its_column() -> None:
         remote=[remote],
     )
     facts = facts_of(report(sample, events=[ClientEvent(at_ms=T, event_id=1003, type=2, param_one=1, peer_id="p")]))
-    (sample_row,) = to_arrow("samples", facts.samples).to_pylist()
+    (sample_row,) = facts.tables["samples"].to_pylist()
     names = ["AppCpu", "SysCpu", "MemoryMb", "SdkTaskMs", "Rtt", "GatewayRtt", "UpLoss", "DownLoss", "SentBytes"]
     assert [sample_row[name] for name in [*names, "ReceivedBytes"]] == list(range(1, 11))
     assert (sample_row["RoomId"], sample_row["RoomIdType"], sample_row["DurMs"]) == ("7", 0, 1999)
-    sent, received = to_arrow("streams", facts.streams).to_pylist()
+    sent, received = facts.tables["streams"].to_pylist()
     assert (sent["PeerId"], sent["Stream"]) == ("", 3)
     names = ["Bitrate", "Loss", "Width", "Height", "CapFps", "EncFps", "SendFps", "Volume", "SampleRate"]
     assert [sent[name] for name in names] == list(range(1, 10))
@@ -91,16 +89,16 @@ def test_every_field_lands_in_its_column() -> None:
     assert [received[name] for name in [*names, "PlayMs"]] == list(range(11, 22))
     assert received["Muted"] is True
     assert all(received[name] is None for name in ("CapFps", "EncFps", "SendFps", "SampleRate"))
-    (event_row,) = to_arrow("client_events", facts.client_events).to_pylist()
+    (event_row,) = facts.tables["client_events"].to_pylist()
     assert (event_row["EventId"], event_row["Type"], event_row["ParamOne"], event_row["ParamTwo"]) == (1003, 2, 1, -1)
 
 
 def test_what_a_client_does_not_know_stays_unknown() -> None:
     facts = facts_of(report(Sample(start_ms=T, dur_ms=2000, local=[LocalStream(type="audio")]), client=Client(role=20)))
-    (row,) = to_arrow("samples", facts.samples).to_pylist()
+    (row,) = facts.tables["samples"].to_pylist()
     assert row["Rtt"] is None
     assert row["SysCpu"] is None
-    (client,) = to_arrow("clients", facts.clients).to_pylist()
+    (client,) = facts.tables["clients"].to_pylist()
     assert client["Role"] == 20
     assert [name for name in CLIENTS.names if client[name] is None] == [
         *("TerminalType", "UserType", "SdkType", "SdkVersion", "DeviceModel", "Os", "NetworkType"),
