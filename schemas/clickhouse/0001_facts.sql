@@ -207,7 +207,9 @@ CREATE TABLE IF NOT EXISTS {database}.task_intervals
     Robots String COMMENT 'Users of the task''s own in rooms, JSON list',
     Inputs String COMMENT 'Streams that the task received, JSON list',
     Outputs String COMMENT 'Files and streams that the task made, JSON list',
-    ArrivalTime DateTime64(3, 'UTC') COMMENT 'When ingest had it'
+    ArrivalTime DateTime64(3, 'UTC') COMMENT 'When ingest had it',
+    InsertedTime DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC') COMMENT 'When the row was inserted',
+    INDEX inserted InsertedTime TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(EndTime)
 PARTITION BY toDate(StartTime)

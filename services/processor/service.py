@@ -21,6 +21,7 @@ from services.processor.recompute import Recomputer
 from services.processor.rollups import DAYS, HOURS, MINUTES
 from services.processor.store import Store
 from services.processor.touching import Toucher
+from services.processor.usage.jobs import AvUsage, TasksUsage
 from services.runtime.clickhouse import migrate
 from services.runtime.instance import instance_name
 from services.runtime.journal import Journal, largest_record
@@ -147,6 +148,8 @@ async def _serve(service: ProcessorService) -> None:
 def _jobs(toucher: Toucher) -> list[Job]:
     return [
         PresentUsers(toucher),
+        AvUsage(),
+        TasksUsage(),
         CoarserRollups(MINUTES, every_s=60),
         CoarserRollups(HOURS, every_s=300),
         CoarserRollups(DAYS, every_s=1800),

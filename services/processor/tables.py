@@ -273,6 +273,39 @@ PRESENCE = pa.schema(
     ]
 )
 
+TASK_USAGE = pa.schema(
+    [
+        ("SdkAppId", _U32),
+        ("SlotTime", _SECONDS),
+        ("TaskId", _TEXT),
+        ("Kind", _TEXT),
+        ("Free", pa.bool_()),
+        ("RoomId", _TEXT),
+        ("RoomIdType", _U8),
+        ("UserId", _TEXT),
+        ("RecordMode", _TEXT),
+        ("AudioMs", _U64),
+        ("HdMs", _U64),
+        ("FhdMs", _U64),
+        ("TwoKMs", _U64),
+        ("TwoKPlusMs", _U64),
+        ("Bytes", _U64),
+        ("ComputedTime", _US),
+    ]
+)
+
+RELAY_USAGE = pa.schema(
+    [
+        ("SdkAppId", _U32),
+        ("BucketTime", _SECONDS),
+        ("TaskId", _TEXT),
+        ("Free", pa.bool_()),
+        ("Bits", _U64),
+        ("RelayedMs", _U64),
+        ("ComputedTime", _US),
+    ]
+)
+
 SCHEMAS: dict[str, pa.Schema] = {
     "samples": SAMPLES,
     "streams": STREAMS,
@@ -286,6 +319,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "call_rows": CALL_ROWS,
     "stay_rows": STAY_ROWS,
     "presence": PRESENCE,
+    "task_usage_5m": TASK_USAGE,
+    "relay_usage_10s": RELAY_USAGE,
 }
 
 
