@@ -53,6 +53,18 @@ SELECT SdkAppId, RoomId, RoomIdType, UserId, SessionId, any(s.UserShard) AS User
 FROM {database}.samples AS s
 GROUP BY SdkAppId, RoomId, RoomIdType, UserId, SessionId;
 
+CREATE VIEW IF NOT EXISTS {database}.session_spans AS
+SELECT SdkAppId, RoomId, RoomIdType, UserId, SessionId, min(s.FirstTime) AS FirstTime, max(s.LastTime) AS LastTime
+FROM {database}.sessions AS s
+GROUP BY SdkAppId, RoomId, RoomIdType, UserId, SessionId
+COMMENT 'From when to when sessions reported, one row each';
+
+CREATE VIEW IF NOT EXISTS {database}.last_seen AS
+SELECT SdkAppId, RoomId, RoomIdType, UserId, max(s.LastTime) AS SeenTime
+FROM {database}.sessions AS s
+GROUP BY SdkAppId, RoomId, RoomIdType, UserId
+COMMENT 'When users last reported from a room';
+
 CREATE TABLE IF NOT EXISTS {database}.streams
 (
     SdkAppId UInt32 COMMENT 'Application',

@@ -20,9 +20,8 @@ from schemas.tasks import TaskRecord
 from schemas.topics import DELIVERIES, EVENTS, QUALITY, TASKS, TOUCHED
 from schemas.touched import Touched
 from services.processor import metrics
-from services.processor.calls import ROOM_EVENTS
 from services.processor.exceptions import Thresholds
-from services.processor.intake import QualityIntake, QualityRecord
+from services.processor.intake import QualityIntake, QualityRecord, take_events
 from services.processor.records import delivery_row, event_row, task_row
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from services.processor.recompute import Recomputer
     from services.processor.store import Store
     from services.processor.tables import Row
-    from services.processor.touching import Calls, Toucher
+    from services.processor.touching import Toucher
     from services.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -89,15 +88,8 @@ def build_app(settings: Settings, instance: str, store: Store, toucher: Toucher,
     async def take_quality(events: Sequence[Any]) -> None:
         await intake.take(_read(QUALITY.name, events, _quality_of))
 
-    async def take_events(events: Sequence[Any]) -> None:
-        calls: Calls = {}
-        found = _read(EVENTS.name, events, _event_of)
-        for record, _ in found:
-            if record.event_type in ROOM_EVENTS and record.room_id is not None:
-                key = record.sdk_app_id, record.room_id
-                calls[key] = min(calls.get(key, record.event_ms_ts), record.event_ms_ts)
-        await store.insert("events", [row for _, row in found])
-        await toucher.calls(calls)
+    async def take_room_events(events: Sequence[Any]) -> None:
+        await take_events(store, toucher, _read(EVENTS.name, events, _event_of))
 
     async def take_tasks(events: Sequence[Any]) -> None:
         await store.insert("task_intervals", _read(TASKS.name, events, _task_of))
@@ -109,7 +101,7 @@ def build_app(settings: Settings, instance: str, store: Store, toucher: Toucher,
         await recomputer.recompute(_read(TOUCHED.name, events, _touched_of))
 
     agent(QUALITY.name, _RECORDS_AT_ONCE, TAKE_WITHIN_S, take_quality)
-    agent(EVENTS.name, _EVENTS_AT_ONCE, TAKE_WITHIN_S, take_events)
+    agent(EVENTS.name, _EVENTS_AT_ONCE, TAKE_WITHIN_S, take_room_events)
     agent(TASKS.name, _EVENTS_AT_ONCE, TAKE_WITHIN_S, take_tasks)
     agent(DELIVERIES.name, _EVENTS_AT_ONCE, TAKE_WITHIN_S, take_deliveries)
     agent(TOUCHED.name, _EVENTS_AT_ONCE, RECOMPUTE_WITHIN_S, take_touched)

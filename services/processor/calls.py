@@ -54,6 +54,8 @@ class Stay:
     exit_reason: int | None = None
     roles: list[tuple[int, int]] = field(default_factory=list)
     """(time, role) of every change."""
+    session_id: str = ""
+    """The session of reports that alone tells of the stay; `exit_ms` is then the end of the last sample so far."""
 
 
 @dataclass(slots=True)
@@ -66,6 +68,8 @@ class Call:
     scene: str = "call"
     close_ms: int | None = None
     stays: list[Stay] = field(default_factory=list)
+    from_reports: bool = False
+    """Whether no room event tells of it."""
 
     @property
     def joined_users(self) -> int:

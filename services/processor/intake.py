@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from services.processor import metrics
+from services.processor.calls import ROOM_EVENTS
 from services.processor.memory import SessionMemory, Turn
 from services.processor.quality import EpisodeMemory, QualityFacts
 from services.processor.reload import reload
 from services.processor.tables import UNFIT
+from services.processor.vanished import buckets_of_late
+from services.runtime.clock import now_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from schemas.events import EventRecord
     from schemas.reports import AcceptedReport
     from services.processor.exceptions import Thresholds
+    from services.processor.memory import SessionKey
     from services.processor.store import Store
-    from services.processor.touching import Toucher
+    from services.processor.tables import Row
+    from services.processor.touching import Calls, Toucher
 
 
 log = structlog.get_logger(__name__)
@@ -63,17 +69,42 @@ class QualityIntake:
         self._episodes.remember(facts)
 
         rows = self._sessions.rows(turn)
-        for found in await reload(self._store, turn.wanted, self._sessions.thresholds):
+        reloaded = await reload(self._store, turn.wanted, self._sessions.thresholds)
+        for found in reloaded:
             rows += found.rows
             if found.session is not None:
                 self._sessions.adopt(turn, found.key, found.session)
         self._sessions.sweep(turn)
         await self._store.insert("user_10s", rows)
-        await self._toucher.applications({(app, bucket) for app, bucket, *_ in rows})
+        late = await buckets_of_late(self._store, reloaded, turn.wanted, now_ms())
+        await self._toucher.applications({(app, bucket) for app, bucket, *_ in rows} | late)
+        await self._toucher.calls(calls_of(turn.wanted))
 
         metrics.SAMPLES.inc(facts.samples)
         metrics.SESSIONS.set(len(self._sessions))
         metrics.RELOADED.inc(len(turn.wanted))
+
+
+async def take_events(store: Store, toucher: Toucher, records: Iterable[tuple[EventRecord, Row]]) -> None:
+    """Events, each with its row: into the table first, then to those who compute calls from them."""
+    calls: Calls = {}
+    rows: list[Row] = []
+    for record, row in records:
+        rows.append(row)
+        if record.event_type in ROOM_EVENTS and record.room_id is not None:
+            key = record.sdk_app_id, record.room_id
+            calls[key] = min(calls.get(key, record.event_ms_ts), record.event_ms_ts)
+    await store.insert("events", rows)
+    await toucher.calls(calls)
+
+
+def calls_of(wanted: Mapping[SessionKey, Iterable[int]]) -> Calls:
+    """The rooms of sessions that are new or came out of order: reports may tell of a stay that no event tells."""
+    calls: Calls = {}
+    for (app, room_id, *_), buckets in wanted.items():
+        first = min(buckets)
+        calls[app, room_id] = min(calls.get((app, room_id), first), first)
+    return calls
 
 
 def _fitting(reports: Iterable[AcceptedReport]) -> list[AcceptedReport]:

@@ -13,6 +13,7 @@ import structlog
 
 from schemas.touched import BUCKET_MS
 from services.processor import metrics
+from services.processor.presence import AHEAD_MS, HOUR_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,6 +108,39 @@ class PresentUsers:
         )
         await self._toucher.applications((app, bucket) for (app,) in found for bucket in buckets)
         await self._progress.done(store, now_us)
+
+
+class PresenceHours:
+    """Gives open stays their row of table `presence` for the hour that comes."""
+
+    name = "presence of the next hour"
+    every_s = 60.0
+
+    def __init__(self) -> None:
+        self._progress = Progress(self.name)
+
+    async def run(self, store: Store) -> None:
+        """Add rows hour by hour since the last time; rows that are there stay as they are."""
+        until_us, now_us = await self._progress.begin(store)
+        last = (now_us // 1000 + AHEAD_MS) // HOUR_MS * HOUR_MS
+        first = last if not until_us else max(until_us // 1000, now_us // 1000 - _MISSED_MS) // HOUR_MS * HOUR_MS
+        for hour in range(first, last + 1, HOUR_MS):
+            await store.execute(self.name, _NEXT_HOUR, {"hour": hour // 1000})
+        await self._progress.done(store, now_us)
+
+
+# With the time of the row that they come from: what was computed since wins.
+_NEXT_HOUR = """
+INSERT INTO presence (SdkAppId, HourTime, RoomId, RoomIdType, UserId, EnterTime, ExitTime, SessionId, Removed,
+    ComputedTime)
+SELECT SdkAppId, toDateTime({hour:UInt32}, 'UTC'), RoomId, RoomIdType, UserId, EnterTime, NULL, SessionId, false,
+    ComputedTime
+FROM presence FINAL
+WHERE HourTime = toDateTime({hour:UInt32}, 'UTC') - INTERVAL 1 HOUR AND NOT Removed AND ExitTime IS NULL
+    AND (SdkAppId, RoomId, RoomIdType, UserId, EnterTime) NOT IN (
+        SELECT SdkAppId, RoomId, RoomIdType, UserId, EnterTime FROM presence
+        WHERE HourTime = toDateTime({hour:UInt32}, 'UTC'))
+"""
 
 
 async def run_jobs(jobs: Sequence[Job], store: Store, chosen: Callable[[], bool]) -> None:

@@ -25,7 +25,8 @@ FROM (
     FROM (SELECT SdkAppId, BucketTime, toStartOfHour(BucketTime) AS HourTime FROM touched) AS asked
     INNER JOIN (
         SELECT SdkAppId, HourTime, RoomId, RoomIdType, UserId, EnterTime, ExitTime FROM presence FINAL
-        WHERE NOT Removed AND (SdkAppId, HourTime) IN (SELECT SdkAppId, toStartOfHour(BucketTime) FROM touched)
+        WHERE NOT Removed AND SessionId = ''
+            AND (SdkAppId, HourTime) IN (SELECT SdkAppId, toStartOfHour(BucketTime) FROM touched)
     ) AS stay ON asked.SdkAppId = stay.SdkAppId AND asked.HourTime = stay.HourTime
     LEFT JOIN (
         SELECT SdkAppId, RoomId, RoomIdType, UserId, max(s.LastTime) AS SeenTime FROM sessions AS s

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from schemas.words import NUMERIC_ROOM, STRING_ROOM
 from services.processor.calls import Call, RoomEvent, calls_of, comm_id
-from services.processor.presence import changed_buckets, presence_rows
+from services.processor.presence import StayEnd, changed_buckets, presence_rows
+from services.processor.reported import ReportedSession, with_reports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,6 +44,10 @@ FROM (
         AND (EventGroupId = 1 OR RoomIdType IS NOT NULL)
     UNION ALL
     SELECT DISTINCT SdkAppId, RoomId, 'told', RoomIdType, 0
+    FROM sessions
+    WHERE (SdkAppId, RoomId) IN (SELECT SdkAppId, RoomId FROM touched)
+    UNION ALL
+    SELECT DISTINCT SdkAppId, RoomId, 'told', RoomIdType, 0
     FROM clients
     WHERE (SdkAppId, RoomId) IN (SELECT SdkAppId, RoomId FROM touched)
     UNION ALL
@@ -69,9 +74,19 @@ WHERE NOT Removed AND StartTime >= fromUnixTimestamp64Milli(SinceMs, 'UTC')
 
 _KNOWN_STAYS = """
 SELECT SdkAppId, RoomId, RoomIdType, toUnixTimestamp64Milli(CallTime), UserId, toUnixTimestamp64Milli(EnterTime),
-    toUnixTimestamp64Milli(ExitTime)
+    toUnixTimestamp64Milli(ExitTime), SessionId
 FROM stay_rows FINAL INNER JOIN touched USING (SdkAppId, RoomId)
 WHERE NOT Removed AND CallTime >= fromUnixTimestamp64Milli(SinceMs, 'UTC')
+"""
+
+
+_SESSIONS = """
+SELECT SdkAppId, RoomId, RoomIdType, UserId, SessionId, toUnixTimestamp64Milli(min(s.FirstTime)),
+    toUnixTimestamp64Milli(max(s.LastTime)) AS LastMs
+FROM sessions AS s INNER JOIN touched USING (SdkAppId, RoomId)
+WHERE (SdkAppId, RoomId) IN (SELECT SdkAppId, RoomId FROM touched)
+GROUP BY SdkAppId, RoomId, RoomIdType, UserId, SessionId, SinceMs
+HAVING LastMs >= SinceMs
 """
 
 
@@ -88,17 +103,29 @@ async def recompute_calls(store: Store, touched: Calls) -> set[tuple[int, int]]:
     computed_us: int = scopes[0][4]
     types = {(app, room_id): set(known) for app, room_id, _, known, _ in scopes}
     since = [(app, room_id, since_ms) for app, room_id, since_ms, _, _ in scopes]
+    reported = await store.rows("room sessions", _SESSIONS, _STRUCTURE, since)
+    if earlier := _begun_before(reported, since):
+        since = [(app, room_id, 0 if (app, room_id) in earlier else since_ms) for app, room_id, since_ms in since]
+        reported = await store.rows("room sessions", _SESSIONS, _STRUCTURE, since)
     events = await store.rows("room events", _EVENTS, _STRUCTURE, since)
     known_calls = await store.rows("known calls", _KNOWN_CALLS, _STRUCTURE, since)
     known_stays = await store.rows("known stays", _KNOWN_STAYS, _STRUCTURE, since)
 
-    calls = {room: calls_of(found) for room, found in by_room(events, types).items()}
+    sessions: defaultdict[Room, list[ReportedSession]] = defaultdict(list)
+    for app, room_id, room_id_type, *session in reported:
+        sessions[app, room_id, room_id_type].append(ReportedSession(*session))
+
+    told = by_room(events, types)
+    calls = {
+        room: with_reports(calls_of(told.get(room, [])), sessions.get(room, []))
+        for room in told.keys() | sessions.keys()
+    }
     call_rows, stay_rows = rows_of(calls, computed_us)
     # Stays first: a reader who finds a call finds its stays.
     await store.insert("stay_rows", [*stay_rows, *_removed_stays(known_stays, stay_rows, computed_us)])
     await store.insert("call_rows", [*call_rows, *_removed_calls(known_calls, call_rows, computed_us)])
-    before: Stays = {(*row[:3], *row[4:6]): row[6] for row in known_stays}
-    after: Stays = {(*row[:3], *row[4:6]): row[6] for row in stay_rows}
+    before: Stays = {(*row[:3], *row[4:6]): StayEnd(row[6], row[7]) for row in known_stays}
+    after: Stays = {(*row[:3], *row[4:6]): StayEnd(row[6], row[-3]) for row in stay_rows}
     now_ms = computed_us // 1000
     await store.insert("presence", [(*row, computed_us) for row in presence_rows(before, after, now_ms)])
     return changed_buckets(before, after, now_ms)
@@ -145,33 +172,45 @@ def rows_of(calls: Mapping[Room, Sequence[Call]], computed_us: int) -> tuple[lis
                 (
                     *(app, room_id, room_id_type, call.start_ms),
                     comm_id(app, room_id, room_id_type, call.start_ms),
-                    *(call.creator_id, call.scene, call.first_entry_ms, call.last_exit_ms, call.close_ms),
-                    *(call.joined_users, False, computed_us),
+                    *(call.creator_id, call.scene, call.first_entry_ms),
+                    *((None, None) if call.from_reports else (call.last_exit_ms, call.close_ms)),
+                    *(call.joined_users, call.from_reports, False, computed_us),
                 )
             )
             stay_rows += [
                 (
                     *(app, room_id, room_id_type, call.start_ms),
-                    *(stay.user_id, stay.enter_ms, stay.exit_ms, stay.role),
+                    # When somebody of whom only reports tell has left is a matter of the time of day.
+                    *(stay.user_id, stay.enter_ms, None if stay.session_id else stay.exit_ms, stay.role),
                     [at for at, _ in stay.roles],
                     [role for _, role in stay.roles],
                     *(stay.terminal_type, stay.user_type, stay.enter_reason, stay.exit_reason),
-                    *(False, computed_us),
+                    *(stay.session_id, False, computed_us),
                 )
                 for stay in call.stays
             ]
     return call_rows, stay_rows
 
 
+def _begun_before(reported: Iterable[Sequence[Any]], since: Iterable[tuple[int, str, int]]) -> set[Text]:
+    """Rooms with a session that began before the time from which on the events are read: they may tell of it."""
+    times = {(app, room_id): since_ms for app, room_id, since_ms in since}
+    return {(app, room_id) for app, room_id, _, _, _, first_ms, _ in reported if first_ms < times[app, room_id]}
+
+
 def _removed_calls(known: Iterable[Sequence[Any]], now: Iterable[Row], computed_us: int) -> list[Row]:
     right = {row[:4] for row in now}
-    return [(*key, "", "", "", None, None, None, 0, True, computed_us) for key in map(tuple, known) if key not in right]
+    return [
+        (*row, "", "", "", None, None, None, 0, False, True, computed_us)
+        for row in map(tuple, known)
+        if row not in right
+    ]
 
 
 def _removed_stays(known: Iterable[Sequence[Any]], now: Iterable[Row], computed_us: int) -> list[Row]:
     right = {row[:6] for row in now}
     return [
-        (*row[:6], None, None, [], [], None, None, None, None, True, computed_us)
+        (*row[:6], None, None, [], [], None, None, None, None, "", True, computed_us)
         for row in known
         if tuple(row[:6]) not in right
     ]

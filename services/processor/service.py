@@ -16,7 +16,7 @@ from faust.types import TP
 
 from schemas.topics import TOUCHED
 from services.processor.app import build_app
-from services.processor.jobs import CoarserRollups, PresentUsers, run_jobs
+from services.processor.jobs import CoarserRollups, PresenceHours, PresentUsers, run_jobs
 from services.processor.recompute import Recomputer
 from services.processor.rollups import DAYS, HOURS, MINUTES
 from services.processor.store import Store
@@ -148,6 +148,7 @@ async def _serve(service: ProcessorService) -> None:
 def _jobs(toucher: Toucher) -> list[Job]:
     return [
         PresentUsers(toucher),
+        PresenceHours(),
         AvUsage(),
         TasksUsage(),
         CoarserRollups(MINUTES, every_s=60),

@@ -233,6 +233,7 @@ CALL_ROWS = pa.schema(
         ("LastExitTime", _MS),
         ("CloseTime", _MS),
         ("JoinedUsers", _U32),
+        ("FromReports", pa.bool_()),
         ("Removed", pa.bool_()),
         ("ComputedTime", _US),
     ]
@@ -254,6 +255,7 @@ STAY_ROWS = pa.schema(
         ("UserType", _U8),
         ("EnterReason", _U8),
         ("ExitReason", _U8),
+        ("SessionId", _TEXT),
         ("Removed", pa.bool_()),
         ("ComputedTime", _US),
     ]
@@ -268,6 +270,7 @@ PRESENCE = pa.schema(
         ("UserId", _TEXT),
         ("EnterTime", _MS),
         ("ExitTime", _MS),
+        ("SessionId", _TEXT),
         ("Removed", pa.bool_()),
         ("ComputedTime", _US),
     ]

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from schemas.events import read_event
 from schemas.reports import AcceptedReport
+from schemas.tasks import read_task
 from schemas.touched import Touched
 from services.processor.exceptions import Thresholds
-from services.processor.intake import QualityIntake, QualityRecord
+from services.processor.intake import QualityIntake, QualityRecord, take_events
 from services.processor.recompute import Recomputer
+from services.processor.records import event_row, task_row
 from services.processor.touching import Toucher
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ class Worker:
     """One processor."""
 
     def __init__(self, store: Store) -> None:
+        self._store = store
         self.journal = MemoryJournal()
         self.toucher = Toucher(self.journal, 1)  # type: ignore[arg-type]
         self._intake = QualityIntake(store, self.toucher, Thresholds())
@@ -53,6 +57,20 @@ class Worker:
             QualityRecord(partition, offset, [_accepted(report) for report in reports])
             for partition, offset, reports in records
         )
+
+    async def take_events(self, sdk_app_id: int, *posted: dict[str, Any], offset: int = 0) -> None:
+        """Take in events as posted, in the order of their offsets."""
+        records = [read_event(sdk_app_id, msgspec.json.encode(event), 0) for event in posted]
+        await take_events(
+            self._store,
+            self.toucher,
+            [(record, event_row(record, 0, number)) for number, record in enumerate(records, offset)],
+        )
+
+    async def take_tasks(self, sdk_app_id: int, *posted: dict[str, Any]) -> None:
+        """Take in task intervals as posted."""
+        records = [read_task(sdk_app_id, msgspec.json.encode(interval), 0) for interval in posted]
+        await self._store.insert("task_intervals", [task_row(record) for record in records])
 
     async def recompute(self) -> None:
         """Do what was touched."""

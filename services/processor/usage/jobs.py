@@ -32,19 +32,29 @@ SELECT SdkAppId, arrayJoin({_SLOTS}) AS SlotTime, RoomId, RoomIdType, UserId FRO
 WHERE (ComputedTime >= {_SINCE} OR (ExitTime IS NULL AND HourTime >= toStartOfHour({_SINCE}))) AND SlotTime < {_NOW}
 """
 
-# The end of a stay as of now: who reported and has been silent for 90 seconds has vanished.
+# The end of a stay as of now: who reported and has been silent for 90 seconds has vanished then. Where only reports
+# tell of a stay, it ends with the last.
 _STAYS = f"""
 SELECT stay.SdkAppId AS SdkAppId, HourTime, stay.RoomId AS RoomId, stay.RoomIdType AS RoomIdType,
     stay.UserId AS UserId, EnterTime,
-    ifNull(ExitTime, if(SeenTime >= EnterTime, least({_NOW}, SeenTime + INTERVAL 90 SECOND), {_NOW})) AS EndTime
+    multiIf(ExitTime IS NOT NULL, ExitTime, stay.SessionId != '', reported.LastTime, SeenTime < EnterTime, {_NOW},
+        least({_NOW}, SeenTime + INTERVAL 90 SECOND)) AS EndTime
 FROM (SELECT * FROM presence FINAL WHERE NOT Removed
     AND (SdkAppId, HourTime) IN (SELECT SdkAppId, toStartOfHour(SlotTime) FROM dirty)) AS stay
 LEFT JOIN (
-    SELECT SdkAppId, RoomId, RoomIdType, UserId, max(s.LastTime) AS SeenTime FROM sessions AS s
+    SELECT * FROM last_seen
     WHERE (SdkAppId, RoomId, RoomIdType, UserId) IN (
-        SELECT SdkAppId, RoomId, RoomIdType, UserId FROM presence WHERE ExitTime IS NULL)
-    GROUP BY SdkAppId, RoomId, RoomIdType, UserId
-) AS seen USING (SdkAppId, RoomId, RoomIdType, UserId)
+        SELECT SdkAppId, RoomId, RoomIdType, UserId FROM presence WHERE ExitTime IS NULL
+            AND (SdkAppId, HourTime) IN (SELECT SdkAppId, toStartOfHour(SlotTime) FROM dirty))
+) AS seen ON stay.SdkAppId = seen.SdkAppId AND stay.RoomId = seen.RoomId AND stay.RoomIdType = seen.RoomIdType
+    AND stay.UserId = seen.UserId
+LEFT JOIN (
+    SELECT * FROM session_spans
+    WHERE (SdkAppId, RoomId, RoomIdType, UserId, SessionId) IN (
+        SELECT SdkAppId, RoomId, RoomIdType, UserId, SessionId FROM presence WHERE SessionId != ''
+            AND (SdkAppId, HourTime) IN (SELECT SdkAppId, toStartOfHour(SlotTime) FROM dirty))
+) AS reported ON stay.SdkAppId = reported.SdkAppId AND stay.RoomId = reported.RoomId
+    AND stay.RoomIdType = reported.RoomIdType AND stay.UserId = reported.UserId AND stay.SessionId = reported.SessionId
 """
 
 AV_USAGE = f"""
