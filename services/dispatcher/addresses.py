@@ -25,8 +25,15 @@ _ALSO_BLOCKED: tuple[Network, ...] = (
 )
 
 
+BLOCKED_ERRNO = -1
+"""The number of `BlockedAddress`, no number of the system: several errors of one connection leave only that behind."""
+
+
 class BlockedAddress(OSError):
     """A URL leads to an address that callbacks may not go to."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(BLOCKED_ERRNO, f"callbacks may not go to {address}")
 
 
 class AddressGuard:
@@ -58,7 +65,7 @@ class AddressGuard:
         """A socket for an address that is about to be connected to. Raises `BlockedAddress`."""
         family, kind, protocol, _, address = addr_info
         if not self.permits(str(address[0])):
-            raise BlockedAddress(f"callbacks may not go to {address[0]}")
+            raise BlockedAddress(str(address[0]))
         return socket.socket(family, kind, protocol)
 
 

@@ -18,11 +18,13 @@ from msgspec import Struct
 from yarl import URL
 
 from schemas.deliveries import MAX_STORED_RESPONSE
-from services.dispatcher.addresses import AddressGuard, BlockedAddress
+from services.dispatcher.addresses import BLOCKED_ERRNO, AddressGuard
 from services.dispatcher.resolver import ThreadResolver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from aiohttp.abc import AbstractResolver
 
 log = structlog.get_logger(__name__)
 
@@ -58,9 +60,10 @@ class HttpSender:
     not followed, cookies not kept, bodies not decompressed, certificates verified. Any status but 200 is a failure.
     """
 
-    def __init__(self, *, timeout_s: float, guard: AddressGuard) -> None:
+    def __init__(self, *, timeout_s: float, guard: AddressGuard, resolver: AbstractResolver | None = None) -> None:
         self._timeout_s = timeout_s
         self._guard = guard
+        self._resolver = resolver or ThreadResolver()
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -70,7 +73,7 @@ class HttpSender:
                 keepalive_timeout=_KEEP_ALIVE_S,
                 ttl_dns_cache=_DNS_CACHE_S,
                 socket_factory=self._guard.open_socket,
-                resolver=ThreadResolver(),
+                resolver=self._resolver,
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -128,7 +131,7 @@ async def _read(response: aiohttp.ClientResponse, answer: Answer) -> None:
 def classify(error: BaseException) -> str:
     """The class of what went wrong, in one word."""
     cause = getattr(error, "os_error", None) or error
-    if isinstance(cause, BlockedAddress):
+    if getattr(cause, "errno", None) == BLOCKED_ERRNO:
         return "blocked"
     match error:
         case aiohttp.ClientConnectorDNSError():
