@@ -51,6 +51,9 @@ class ApplicationRecord(Struct, rename="pascal", omit_defaults=True):
     created_ms: UnixMs
     sealed_secret_key: str
     sealed_callback_key: str = ""
+    sealed_next_callback_key: str = ""
+    sealed_webhook_secret: str = ""
+    sealed_next_webhook_secret: str = ""
     callback: CallbackConfig = CallbackConfig()
     advanced_permission: bool = False
     description: str = ""
@@ -67,6 +70,11 @@ class Application(Struct, rename="pascal", frozen=True, kw_only=True):
     secret_key: str
     """64 lower-case hexadecimal digits, used as text."""
     callback_key: str = ""
+    next_callback_key: str = ""
+    """Signs beside `callback_key` until it is promoted."""
+    webhook_secret: str = ""
+    """`whsec_` and base64, for the headers of Standard Webhooks."""
+    next_webhook_secret: str = ""
     callback: CallbackConfig = CallbackConfig()
     advanced_permission: bool = False
     description: str = ""

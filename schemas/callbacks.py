@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from schemas.events import EventRecord
 
+WEBHOOK_PREFIX = "whsec_"
 GROUPS_WITH_CALLBACK_MS_TS = frozenset({7})
 """Groups whose envelope spells its time `CallbackMsTs`."""
 
@@ -31,6 +32,13 @@ def callback_body(event: EventRecord, callback_ts: int) -> bytes:
 def sign(key: str, body: bytes) -> str:
     """`Sign` of a body: standard base64 of HMAC-SHA256 with the key's UTF-8 bytes, always 44 characters."""
     return base64.b64encode(hmac.digest(key.encode(), body, sha256)).decode()
+
+
+def webhook_sign(secret: str, webhook_id: str, timestamp: int, body: bytes) -> str:
+    """One signature of Standard Webhooks: `v1,` and base64 of HMAC-SHA256 of id, Unix seconds and body."""
+    key = base64.b64decode(secret.removeprefix(WEBHOOK_PREFIX))
+    content = b".".join((webhook_id.encode(), str(timestamp).encode(), body))
+    return "v1," + base64.b64encode(hmac.digest(key, content, sha256)).decode()
 
 
 def sign_matches(key: str, body: bytes, signature: str) -> bool:

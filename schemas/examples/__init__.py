@@ -16,6 +16,8 @@ from schemas.tasks import Robot, TaskInput, TaskInterval, TaskOutput
 SDK_APP_ID = 1400000001
 SECRET_KEY = "0123456789abcdef" * 4
 CALLBACK_KEY = "Key0123456789abc"
+NEXT_CALLBACK_KEY = "Key9876543210zyx"
+WEBHOOK = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 START_MS = 1700000000000
 GRID_MS = 2000
 USER_SIG = (
@@ -217,6 +219,7 @@ def application_records() -> list[ApplicationRecord]:
         "E7+iNRVX3uytxkc+wpFmzc83aT5UpxB7ITbnV6Ha0CuhuC+HrYvrE+m4LVx2zFISzf2DuyeqncMUvkgI2N34gAZWhoow9vBXdFl0FLgAySDx"
         "4IwtA47zCoEookM="
     )
+    webhook = "Cip0OcB+x4t0BZfuHicKUf9JbkXMLh3BphUsLyai1v6KQ9sMBFVxpg7W6v6q+qHUa2JcNcwC2YaiV/MuhKKDVlfII5G5gPk4trdMwM9E"
     return [
         ApplicationRecord(
             sdk_app_id=SDK_APP_ID,
@@ -226,6 +229,8 @@ def application_records() -> list[ApplicationRecord]:
             created_ms=START_MS,
             sealed_secret_key=sealed,
             sealed_callback_key="xDSq+Kshd0nJv1WnQsXsAtemfltStbz3yBLrSF+4HCB6h9+VGaUpXnT8Euk=",
+            sealed_next_callback_key="UngZhKisqnHUTC6ESy6uT8XIfdg3yej3GnBj0t9Ypsi0uOyu+CFGapZ+TbE=",
+            sealed_webhook_secret=webhook,
             callback=CallbackConfig(
                 room_url="https://customer.example/rtc/room",
                 media_url="https://customer.example/rtc/media",

@@ -18,7 +18,13 @@ from aiokafka.errors import KafkaError
 from services.commandline import data_option, json_option, one_line_errors, print_document, print_json
 from services.console.publisher import publish_newest
 from services.console.rules import GROUPS_WITH_OWN_FIELD, RuleBroken, check_user_id
-from services.console.store import ApplicationLimit, ApplicationStore, DatabaseUnusable, UnknownApplication
+from services.console.store import (
+    ApplicationLimit,
+    ApplicationStore,
+    DatabaseUnusable,
+    UnknownApplication,
+    new_webhook_secret,
+)
 from services.runtime import usersig as sigs
 from services.runtime.clock import now_ms
 from services.runtime.secrets import SecretKeyError
@@ -78,6 +84,7 @@ def app_show(settings: Settings, sdkappid: int, *, as_json: bool) -> None:
 @app.command("set-callback")
 @click.argument("sdkappid", type=int)
 @click.option("--key", help="Callback key; an empty text removes it.")
+@click.option("--webhook-secret", metavar="SECRET", help="Secret of Standard Webhooks; `new` makes one.")
 @click.option("--room-url", help="URL for room events; an empty text removes it, as below.")
 @click.option("--media-url", help="URL for media events.")
 @click.option("--recording-url", help="URL for recording events.")
@@ -89,6 +96,7 @@ def app_set_callback(
     settings: Settings,
     sdkappid: int,
     key: str | None,
+    webhook_secret: str | None,
     group_urls: tuple[str, ...],
     *,
     as_json: bool,
@@ -97,10 +105,41 @@ def app_set_callback(
     """Set where callbacks go and the key that signs them; what is not named stays as it is."""
     groups = dict(parse_group_url(text) for text in group_urls)
     named = {name: url for name, url in urls.items() if url is not None}
-    if key is None and not groups and not named:
-        raise click.UsageError("nothing to set: give --key or a URL")
+    if key is None and webhook_secret is None and not groups and not named:
+        raise click.UsageError("nothing to set: give --key, --webhook-secret or a URL")
+    secret = secret_of(webhook_secret)
     with opened(settings) as store:
-        application = store.set_callback(sdkappid, key=key, group_urls=groups, **named)
+        application = store.set_callback(sdkappid, key=key, webhook_secret=secret, group_urls=groups, **named)
+        publish(settings, store, application)
+    print_document(describe(application, with_keys=False), as_json=as_json)
+
+
+@app.command("set-next")
+@click.argument("sdkappid", type=int)
+@click.option("--key", help="The next callback key; an empty text removes it.")
+@click.option("--webhook-secret", metavar="SECRET", help="The next secret of Standard Webhooks; `new` makes one.")
+@data_option
+@json_option
+def app_set_next(
+    settings: Settings, sdkappid: int, key: str | None, webhook_secret: str | None, *, as_json: bool
+) -> None:
+    """Set the key or the secret that signs callbacks beside the present one until it is promoted."""
+    if key is None and webhook_secret is None:
+        raise click.UsageError("nothing to set: give --key or --webhook-secret")
+    with opened(settings) as store:
+        application = store.set_next(sdkappid, key=key, webhook_secret=secret_of(webhook_secret))
+        publish(settings, store, application)
+    print_document(describe(application, with_keys=False), as_json=as_json)
+
+
+@app.command("promote")
+@click.argument("sdkappid", type=int)
+@data_option
+@json_option
+def app_promote(settings: Settings, sdkappid: int, *, as_json: bool) -> None:
+    """Let the next key and the next secret sign callbacks alone."""
+    with opened(settings) as store:
+        application = store.promote(sdkappid)
         publish(settings, store, application)
     print_document(describe(application, with_keys=False), as_json=as_json)
 
@@ -195,16 +234,28 @@ def parse_group_url(text: str) -> tuple[str, str]:
     return str(int(group)), url
 
 
+def secret_of(option: str | None) -> str | None:
+    """The secret that an option stands for."""
+    return new_webhook_secret() if option == "new" else option
+
+
 def describe(application: Application, *, with_keys: bool) -> dict[str, Any]:
     """An application with the vendor's field names."""
     callback = application.callback
+
+    def shown(key: str) -> str:
+        return key if with_keys or not key else "*****"
+
     return {
         "SdkAppId": application.sdk_app_id,
         "Name": application.name,
         "Status": application.status,
         "CreateTime": date(application.created_ms // 1000),
-        "SDKSecretKey": application.secret_key if with_keys else "*****",
-        "CallbackKey": application.callback_key if with_keys or not application.callback_key else "*****",
+        "SDKSecretKey": shown(application.secret_key),
+        "CallbackKey": shown(application.callback_key),
+        "NextCallbackKey": shown(application.next_callback_key),
+        "WebhookSecret": shown(application.webhook_secret),
+        "NextWebhookSecret": shown(application.next_webhook_secret),
         "RoomCallbackUrl": callback.room_url,
         "MediaCallbackUrl": callback.media_url,
         "RecordingCallbackUrl": callback.recording_url,

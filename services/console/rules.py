@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from urllib.parse import urlsplit
+
+from schemas.callbacks import WEBHOOK_PREFIX
 
 MAX_URL = 2083
 GROUPS_WITH_OWN_FIELD = {1: "room", 2: "media", 3: "recording", 4: "relay", 8: "recording"}
@@ -34,6 +38,19 @@ def check_callback_key(key: str) -> str:
     if key and not _CALLBACK_KEY.fullmatch(key):
         raise RuleBroken("callback key: letters and digits, at most 32 characters")
     return key
+
+
+def check_webhook_secret(secret: str) -> str:
+    """Empty for none, else `whsec_` and the base64 of 24 to 64 bytes, as Standard Webhooks has it."""
+    if not secret:
+        return secret
+    try:
+        key = base64.b64decode(secret.removeprefix(WEBHOOK_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not secret.startswith(WEBHOOK_PREFIX) or not 24 <= len(key) <= 64:
+        raise RuleBroken("webhook secret: whsec_ and the base64 of 24 to 64 bytes")
+    return secret
 
 
 def check_callback_url(url: str, *, strict: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 import sqlite3
 import time
@@ -12,8 +13,15 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from schemas.applications import Application, ApplicationRecord, ApplicationStatus, CallbackConfig
-from services.console.rules import check_callback_key, check_callback_url, check_name
+from schemas.applications import Application, ApplicationRecord, ApplicationStatus
+from schemas.callbacks import WEBHOOK_PREFIX
+from services.console.rules import (
+    RuleBroken,
+    check_callback_key,
+    check_callback_url,
+    check_name,
+    check_webhook_secret,
+)
 from services.runtime.applications import open_application, seal_application
 from services.runtime.clock import Clock, now_ms
 from services.runtime.secrets import SecretBox
@@ -121,23 +129,61 @@ class ApplicationStore:
         return {row.sdk_app_id: row.version for row in rows}
 
     def set_callback(
-        self, sdk_app_id: int, *, key: str | None = None, group_urls: dict[str, str] | None = None, **urls: str
+        self,
+        sdk_app_id: int,
+        *,
+        key: str | None = None,
+        webhook_secret: str | None = None,
+        group_urls: dict[str, str] | None = None,
+        **urls: str,
     ) -> Application:
-        """Change callback key and URLs; what is not named stays, an empty text removes.
+        """Change callback key, secret and URLs; what is not named stays, an empty text removes.
+
+        With a key or secret the next one to it goes too: nothing is left that it could follow.
 
         `urls` are fields of `CallbackConfig` (`room_url`, …). Raises `RuleBroken`, `UnknownApplication`.
         """
         for url in (*urls.values(), *(group_urls or {}).values()):
             check_callback_url(url, strict=self._strict_urls)
-        if key is not None:
-            check_callback_key(key)
+        keys = _named(callback_key=key, webhook_secret=webhook_secret)
         with self._writing() as connection:
             application = self._alive(connection, sdk_app_id, for_update=True)
             groups = {**application.callback.group_urls, **(group_urls or {})}
             changes: dict[str, object] = {**urls, "group_urls": {name: url for name, url in groups.items() if url}}
             callback = msgspec.structs.replace(application.callback, **changes)
-            callback_key = application.callback_key if key is None else key
-            return self._change(connection, application, callback=callback, callback_key=callback_key)
+            cleared = {f"next_{name}": "" for name in keys}
+            return self._change(connection, application, callback=callback, **keys, **cleared)
+
+    def set_next(self, sdk_app_id: int, *, key: str | None = None, webhook_secret: str | None = None) -> Application:
+        """Set the key and the secret that sign beside the present ones; what is not named stays, an empty text removes.
+
+        Raises `RuleBroken`, also where there is no present one that they could stand beside, and `UnknownApplication`.
+        """
+        keys = _named(callback_key=key, webhook_secret=webhook_secret)
+        with self._writing() as connection:
+            application = self._alive(connection, sdk_app_id, for_update=True)
+            for name, value in keys.items():
+                if value and not getattr(application, name):
+                    raise RuleBroken(f"there is no {name.replace('_', ' ')} yet that another one could follow")
+            return self._change(connection, application, **{f"next_{name}": value for name, value in keys.items()})
+
+    def promote(self, sdk_app_id: int) -> Application:
+        """Let the next key and the next secret take the place of the present ones, where they are set.
+
+        Raises `RuleBroken` where neither is, `UnknownApplication`.
+        """
+        with self._writing() as connection:
+            application = self._alive(connection, sdk_app_id, for_update=True)
+            if not (application.next_callback_key or application.next_webhook_secret):
+                raise RuleBroken("there is no next key and no next secret")
+            return self._change(
+                connection,
+                application,
+                callback_key=application.next_callback_key or application.callback_key,
+                webhook_secret=application.next_webhook_secret or application.webhook_secret,
+                next_callback_key="",
+                next_webhook_secret="",
+            )
 
     def set_status(self, sdk_app_id: int, status: ApplicationStatus) -> Application:
         """Enable, disable or delete. Raises `UnknownApplication`."""
@@ -184,22 +230,8 @@ class ApplicationStore:
                 raise NumberTaken(f"there is an application {application.sdk_app_id} already") from error
         return application
 
-    def _change(
-        self,
-        connection: sa.Connection,
-        application: Application,
-        *,
-        callback: CallbackConfig | None = None,
-        callback_key: str | None = None,
-        status: ApplicationStatus | None = None,
-    ) -> Application:
-        changed = msgspec.structs.replace(
-            application,
-            version=application.version + 1,
-            callback=application.callback if callback is None else callback,
-            callback_key=application.callback_key if callback_key is None else callback_key,
-            status=status or application.status,
-        )
+    def _change(self, connection: sa.Connection, application: Application, **changes: object) -> Application:
+        changed = msgspec.structs.replace(application, version=application.version + 1, **changes)
         connection.execute(
             sa.update(_applications)
             .where(_applications.c.sdk_app_id == changed.sdk_app_id)
@@ -236,6 +268,21 @@ class ApplicationStore:
 
     def _from_text(self, text: str) -> Application:
         return open_application(_decode(text), self._box)
+
+
+def new_webhook_secret() -> str:
+    """A fresh secret for the headers of Standard Webhooks."""
+    return WEBHOOK_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def _named(*, callback_key: str | None, webhook_secret: str | None) -> dict[str, str]:
+    """The fields that are named, checked. Raises `RuleBroken`."""
+    named = {}
+    if callback_key is not None:
+        named["callback_key"] = check_callback_key(callback_key)
+    if webhook_secret is not None:
+        named["webhook_secret"] = check_webhook_secret(webhook_secret)
+    return named
 
 
 def _decode(text: str) -> ApplicationRecord:

@@ -108,7 +108,8 @@ class Courier:
         if application is None:
             return Answer(error_class="no-url", error="the application does not exist any more")
         body = delivery.body_at(callback_ts)
-        return await self._sender.post(delivery.url, body, request_headers(application, body))
+        headers = request_headers(application, body, delivery.delivery_id, now_ms)
+        return await self._sender.post(delivery.url, body, headers)
 
     async def _settle(self, delivery: Delivery, answer: Answer, callback_ts: int, started_ms: int) -> None:
         """Write down an attempt and what follows from it."""

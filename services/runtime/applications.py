@@ -27,6 +27,10 @@ _decoder = msgspec.json.Decoder(ApplicationRecord)
 def seal_application(application: Application, box: SecretBox) -> ApplicationRecord:
     """The record that carries an application over Kafka, or keeps it in a database."""
     prefix = f"application {application.sdk_app_id}"
+
+    def seal(text: str, what: str) -> str:
+        return box.seal(text, f"{prefix} {what}") if text else ""
+
     return ApplicationRecord(
         sdk_app_id=application.sdk_app_id,
         name=application.name,
@@ -34,9 +38,10 @@ def seal_application(application: Application, box: SecretBox) -> ApplicationRec
         version=application.version,
         created_ms=application.created_ms,
         sealed_secret_key=box.seal(application.secret_key, f"{prefix} secret key"),
-        sealed_callback_key=(
-            box.seal(application.callback_key, f"{prefix} callback key") if application.callback_key else ""
-        ),
+        sealed_callback_key=seal(application.callback_key, "callback key"),
+        sealed_next_callback_key=seal(application.next_callback_key, "next callback key"),
+        sealed_webhook_secret=seal(application.webhook_secret, "webhook secret"),
+        sealed_next_webhook_secret=seal(application.next_webhook_secret, "next webhook secret"),
         callback=application.callback,
         advanced_permission=application.advanced_permission,
         description=application.description,
@@ -46,6 +51,10 @@ def seal_application(application: Application, box: SecretBox) -> ApplicationRec
 def open_application(record: ApplicationRecord, box: SecretBox) -> Application:
     """The application of a record. Raises `SecretKeyError` where the key is another than it was sealed with."""
     prefix = f"application {record.sdk_app_id}"
+
+    def opened(sealed: str, what: str) -> str:
+        return box.open(sealed, f"{prefix} {what}") if sealed else ""
+
     return Application(
         sdk_app_id=record.sdk_app_id,
         name=record.name,
@@ -53,9 +62,10 @@ def open_application(record: ApplicationRecord, box: SecretBox) -> Application:
         version=record.version,
         created_ms=record.created_ms,
         secret_key=box.open(record.sealed_secret_key, f"{prefix} secret key"),
-        callback_key=(
-            box.open(record.sealed_callback_key, f"{prefix} callback key") if record.sealed_callback_key else ""
-        ),
+        callback_key=opened(record.sealed_callback_key, "callback key"),
+        next_callback_key=opened(record.sealed_next_callback_key, "next callback key"),
+        webhook_secret=opened(record.sealed_webhook_secret, "webhook secret"),
+        next_webhook_secret=opened(record.sealed_next_webhook_secret, "next webhook secret"),
         callback=record.callback,
         advanced_permission=record.advanced_permission,
         description=record.description,

@@ -135,6 +135,8 @@ def test_the_examples_hold_together() -> None:
         application = open_application(record, SecretBox(bytes(32)))
         assert application.secret_key == examples.SECRET_KEY
         assert application.callback_key in ("", examples.CALLBACK_KEY)
+        assert application.next_callback_key in ("", examples.NEXT_CALLBACK_KEY)
+        assert application.webhook_secret in ("", examples.WEBHOOK)
     for task in examples.tasks():
         read_task(examples.SDK_APP_ID, msgspec.json.encode(task), 0)
 

@@ -86,6 +86,9 @@ def store(cli: Cli) -> Iterator[ApplicationStore]:
     store.close()
 
 
+KEYS = ("CallbackKey", "NextCallbackKey", "WebhookSecret", "NextWebhookSecret")
+
+
 def seconds_of(text: str) -> int:
     """Unix seconds of a time in UTC."""
     return calendar.timegm(time.strptime(text, "%Y-%m-%d %H:%M:%S"))
@@ -102,6 +105,9 @@ def test_create_show_list_and_set_callback_speak_the_vendors_names(cli: Cli, one
         "Status": "enabled",
         "SDKSecretKey": key,
         "CallbackKey": "",
+        "NextCallbackKey": "",
+        "WebhookSecret": "",
+        "NextWebhookSecret": "",
         "RoomCallbackUrl": "",
         "MediaCallbackUrl": "",
         "RecordingCallbackUrl": "",
@@ -131,6 +137,21 @@ def test_create_show_list_and_set_callback_speak_the_vendors_names(cli: Cli, one
     assert removed["GroupCallbackUrls"] == {"9": f"{base}/9"}
 
 
+def test_keys_and_secrets_are_rotated(cli: Cli, one: Any) -> None:
+    assert one["Name"] == "one"
+    cli.document("app", "set-callback", "1400000001", "--key", "Key0", "--webhook-secret", "new")
+    first = cli.document("app", "show", "1400000001")
+    assert first["WebhookSecret"].startswith("whsec_")
+    masked = cli.document("app", "set-next", "1400000001", "--key", "Key1", "--webhook-secret", "new")
+    assert {masked[name] for name in KEYS} == {"*****"}
+    both = cli.document("app", "show", "1400000001")
+    assert [both[name] for name in KEYS[:3]] == ["Key0", "Key1", first["WebhookSecret"]]
+    assert both["NextWebhookSecret"] not in ("", first["WebhookSecret"])
+    cli.document("app", "promote", "1400000001")
+    after = cli.document("app", "show", "1400000001")
+    assert [after[name] for name in KEYS] == ["Key1", "", both["NextWebhookSecret"], ""]
+
+
 def test_for_people_it_is_a_line_a_field(cli: Cli, one: Any) -> None:
     shown = cli.run("app", "show", "1400000001").stdout.splitlines()
     assert "Name:                 one" in shown
@@ -152,6 +173,11 @@ def test_for_people_it_is_a_line_a_field(cli: Cli, one: Any) -> None:
         (["app", "set-callback", "1400000099", "--key", "a1"], 1, "there is no application 1400000099"),
         (["app", "set-callback", "1400000001"], 2, "nothing to set"),
         (["app", "set-callback", "1400000001", "--key", "a-1"], 1, "callback key"),
+        (["app", "set-callback", "1400000001", "--webhook-secret", "new "], 1, "webhook secret"),
+        (["app", "set-next", "1400000001", "--key", "a1"], 1, "no callback key yet"),
+        (["app", "set-next", "1400000001", "--webhook-secret", "new"], 1, "no webhook secret yet"),
+        (["app", "set-next", "1400000001"], 2, "nothing to set"),
+        (["app", "promote", "1400000001"], 1, "no next key"),
         (["app", "set-callback", "1400000001", "--room-url", "ftp://a.example/"], 1, "http:// or https://"),
         (["app", "set-callback", "1400000001", "--room-url", "http://h/\nX: y"], 1, "http:// or https://"),
         (["app", "set-callback", "1400000001", "--room-url", "http://u:p@h/"], 1, "no user name or password"),

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
+from standardwebhooks import Webhook
 
 from schemas.callbacks import sign
+from schemas.deliveries import delivery_id
 from schemas.keys import event_key
 from schemas.topics import EVENTS
+from services.console.store import new_webhook_secret
 from services.embedded.kafka.configuration import MESSAGE_MAX_BYTES
 from services.runtime.clock import now_ms
 from tests.integration.dispatching import World, event_of, room_event, settings_for
@@ -77,6 +80,26 @@ async def test_a_delivered_callback(world: World, receiver: Receiver) -> None:
     assert (row.event_id, row.room_id, row.user_id, row.event_type) == (event.event_id, "8801", "alice", 103)
     assert (row.url, row.response) == (receiver.url("/hook?a=b%20c"), '{"code":0}')
     assert row.callback_ts == row.accepted_ms == request.json["CallbackTs"]
+
+
+async def test_a_callback_with_two_keys_and_two_secrets(world: World, receiver: Receiver) -> None:
+    secrets = [new_webhook_secret(), new_webhook_secret()]
+    url = receiver.script("/rotated", reply(500), reply())
+    sdk_app_id = world.store.create("rotated").sdk_app_id
+    world.store.set_callback(sdk_app_id, key="Key1", webhook_secret=secrets[0], room_url=url)
+    world.store.set_next(sdk_app_id, key="Key2", webhook_secret=secrets[1])
+    application = await world.change(sdk_app_id)
+    event = room_event(application, 8801)
+    await world.publish(event)
+    await receiver.wait_for(lambda: len(receiver.at("/rotated")) == 2)
+    first, second = receiver.at("/rotated")
+    for request in (first, second):
+        assert request.header("Sign") == sign("Key1", request.body)
+        assert request.header("Sign-Next") == sign("Key2", request.body)
+        for secret in secrets:
+            Webhook(secret).verify(request.body, dict(request.headers))
+    assert (first.body, first.header("webhook-id")) == (second.body, second.header("webhook-id"))
+    assert first.header("webhook-id") == delivery_id(application.sdk_app_id, event.event_id)
 
 
 async def test_bodies_and_urls_of_all_groups(world: World, receiver: Receiver) -> None:

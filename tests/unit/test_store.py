@@ -17,6 +17,7 @@ from services.console.store import (
     DatabaseUnusable,
     NumberTaken,
     UnknownApplication,
+    new_webhook_secret,
 )
 from services.runtime.settings import Settings
 
@@ -47,14 +48,18 @@ def test_an_application_comes_back_as_it_was_created(store: ApplicationStore, se
     again.close()
 
 
-def test_neither_key_is_in_the_database_file(store: ApplicationStore, settings: Settings) -> None:
+def test_no_key_is_in_the_database_file(store: ApplicationStore, settings: Settings) -> None:
     application = store.create("demo")
-    store.set_callback(application.sdk_app_id, key="Plain0Callback0Key")
+    webhook_secret, following = new_webhook_secret(), new_webhook_secret()
+    store.set_callback(application.sdk_app_id, key="Plain0Callback0Key", webhook_secret=webhook_secret)
+    store.set_next(application.sdk_app_id, key="Next0Callback0Key", webhook_secret=following)
     store.close()
     for file in settings.data.glob("control.sqlite*"):
         content = file.read_bytes()
         assert application.secret_key.encode() not in content
         assert b"Plain0Callback0Key" not in content
+        assert b"Next0Callback0Key" not in content
+        assert b"whsec_" not in content
 
 
 def test_changing_callbacks_leaves_what_is_not_named(store: ApplicationStore) -> None:
@@ -71,6 +76,49 @@ def test_changing_callbacks_leaves_what_is_not_named(store: ApplicationStore) ->
     removed = store.set_callback(app.sdk_app_id, key="", room_url="", group_urls={"7": ""})
     assert removed.callback_key == ""
     assert removed.callback.url_of(1) == removed.callback.url_of(7) == ""
+
+
+def test_next_keys_follow_when_they_are_promoted(store: ApplicationStore) -> None:
+    app_id = store.create("demo").sdk_app_id
+    first, second = new_webhook_secret(), new_webhook_secret()
+    with pytest.raises(RuleBroken):
+        store.set_next(app_id, key="b1")
+    store.set_callback(app_id, key="a1", webhook_secret=first, room_url="http://a.example/r")
+    store.set_next(app_id, key="b1")
+    both = store.set_next(app_id, webhook_secret=second)
+    assert (both.callback_key, both.next_callback_key) == ("a1", "b1")
+    assert (both.webhook_secret, both.next_webhook_secret) == (first, second)
+    after = store.promote(app_id)
+    assert (after.callback_key, after.next_callback_key) == ("b1", "")
+    assert (after.webhook_secret, after.next_webhook_secret) == (second, "")
+    assert after.callback == both.callback
+    assert store.get(app_id) == after
+    with pytest.raises(RuleBroken):
+        store.promote(app_id)
+
+
+def test_promoting_one_of_two_leaves_the_other(store: ApplicationStore) -> None:
+    app_id = store.create("demo").sdk_app_id
+    secret = new_webhook_secret()
+    store.set_callback(app_id, key="a1", webhook_secret=secret)
+    store.set_next(app_id, key="b1")
+    after = store.promote(app_id)
+    assert (after.callback_key, after.webhook_secret) == ("b1", secret)
+
+
+def test_a_next_key_goes_with_the_one_that_it_was_to_follow(store: ApplicationStore) -> None:
+    app_id = store.create("demo").sdk_app_id
+    store.set_callback(app_id, key="a1")
+    store.set_next(app_id, key="b1")
+    removed = store.set_callback(app_id, key="")
+    assert (removed.callback_key, removed.next_callback_key) == ("", "")
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_!!!!", "whsec_" + "A" * 28, "A" * 44, "whsec_" + "A" * 92])
+def test_secrets_that_are_none(store: ApplicationStore, secret: str) -> None:
+    app_id = store.create("demo").sdk_app_id
+    with pytest.raises(RuleBroken):
+        store.set_callback(app_id, webhook_secret=secret)
 
 
 def test_a_wrong_url_changes_nothing(store: ApplicationStore) -> None:
