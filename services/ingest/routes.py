@@ -16,6 +16,7 @@ from services.ingest import metrics
 from services.ingest.answers import preflight
 from services.ingest.bodies import Limits, body_too_large, check_content_type, content_coding, expand
 from services.ingest.items import ReadItem, event_of, read_items, task_of
+from services.ingest.places import Places
 from services.ingest.refusals import Refusal, nothing_accepted, unavailable
 from services.ingest.reports import read_report
 
@@ -44,6 +45,7 @@ class Routes:
         self._batcher = batcher
         self._budget = budget
         self._clock = clock
+        self._places = Places(settings)
         self._closed = False
 
     def close(self) -> None:
@@ -81,6 +83,10 @@ class Routes:
         if posted.rejected and not posted.accepted:
             _count("reports", 0, posted.rejected)
             raise nothing_accepted(posted.rejected)
+        if posted.report.client is not None:
+            # Its address is not kept anywhere.
+            place = self._places.of(request.remote, request.headers.getall("X-Forwarded-For", ()))
+            posted.report.region, posted.report.isp = place
         encoded = _encoder.encode(posted.report)
         if len(encoded) > self._limits.record_bytes:
             raise Refusal(

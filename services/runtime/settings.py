@@ -74,6 +74,13 @@ class Settings(BaseSettings):
     ingest_ack_timeout_s: float = Field(default=5, gt=0)
     """A request that Kafka has not acknowledged after so many seconds is answered with 503."""
 
+    region_database: Path | None = None
+    """Database in MaxMind's format that tells regions by address (City, Country); none: regions are unknown."""
+    isp_database: Path | None = None
+    """The same for internet providers (ISP, ASN, Enterprise)."""
+    trusted_proxies: str = ""
+    """Networks of proxies before ingest whose `X-Forwarded-For` is believed, e.g. `10.0.0.0/8,fd00::/8`."""
+
     exception_silence_s: float = Field(default=10, gt=0, le=10)
     """Unmuted and at volume 0 for so long is the exception *no audio*."""
     exception_fps: float = Field(default=10, ge=0)

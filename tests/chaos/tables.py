@@ -26,6 +26,7 @@ TABLES = (
 VIEWS = ("episodes", "calls", "stays", "room_10s")
 OURS = (
     "ArrivalTime",  # when ingest had it
+    "InsertedTime",  # when a row was inserted
     "ComputedTime",  # when a derived row was computed
     "KafkaOffset",  # the place in a partition that rooms share, in the order in which their requests came
     "Precedence",  # the same, the other way round

@@ -23,6 +23,7 @@ from schemas.topics import EVENTS, QUALITY
 from services.runtime import usersig
 from services.runtime.clock import now_ms
 from tests.integration.ingesting import Client, World, encoded, event, report, sample, task, world_on
+from tests.support.places import write_databases
 from tests.support.stack import Stack
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ LIMITS = {
 
 @pytest.fixture(scope="module")
 async def world(kafka: KafkaBroker, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with world_on(kafka, tmp_path_factory.mktemp("ingest"), **LIMITS) as world:
+    databases = write_databases(tmp_path_factory.mktemp("places"))
+    places = {f"ROOMPULSE_{name.upper()}": str(path) for name, path in databases.items()}
+    trusted = {"ROOMPULSE_TRUSTED_PROXIES": "127.0.0.0/8"}
+    async with world_on(kafka, tmp_path_factory.mktemp("ingest"), **LIMITS, **places, **trusted) as world:
         yield world
 
 
@@ -620,3 +624,15 @@ def nested(depth: int) -> Any:
     for _ in range(depth):
         value = [value]
     return value
+
+
+async def test_a_client_is_placed_by_its_address_which_is_not_kept(
+    world: World, client: Client, application: Application
+) -> None:
+    user = f"placed-{world.number()}"
+    body = encoded(report(application, user=user, Client={"Role": 20}))
+    answer = client.report(body, X_Forwarded_For="203.0.113.9, 81.2.69.142")
+    assert answer.status == 200
+    (found,) = [one for one in await world.reports() if one.user_id == user]
+    assert (found.region, found.isp) == ("Bavaria, Germany", "Munich Net")
+    assert not [record for record in await world.records(QUALITY) if b"81.2.69.142" in (record.value or b"")]

@@ -29,7 +29,7 @@ def draw(seed: int, sdk_app_id: int, partitions: int = 2) -> Drawn:
         for user in random.sample(["a", "b", "c", "Ann_1", "x" * 32], random.randint(1, 3)):
             start = begin + random.randrange(0, 30_000, GRID_MS)
             for number in range(random.choice([1, 1, 2])):
-                samples = _samples(random, start, random.randint(1, 18))
+                samples = _samples(random, start, random.choice([1, 6, 20, 30]))
                 session = f"{user}-{number}"
                 reports += _reports(random, sdk_app_id, room, user, session, samples)
                 start = samples[-1]["StartMs"] + random.choice([2_000, 8_000, 40_000])
@@ -38,7 +38,7 @@ def draw(seed: int, sdk_app_id: int, partitions: int = 2) -> Drawn:
     records: list[tuple[int, list[dict[str, Any]]]] = []
     for report in coming:
         partition = sum(map(ord, f"{report['RoomId']}{report['UserId']}")) % partitions
-        if records and records[-1][0] == partition and random.random() < 0.6:
+        if records and records[-1][0] == partition and random.random() < 0.3:
             records[-1][1].append(report)
         else:
             records.append((partition, [report]))
@@ -175,7 +175,7 @@ def _reports(
     rest = list(samples)
     sequence = 0
     while rest:
-        size = random.choice([1, 3, 5, 5, 5])
+        size = random.choice([1, 4, 5, 5, 5, 5])
         part, rest = rest[:size], rest[size:]
         sequence += 1
         if reports and random.random() < 0.1:
@@ -197,7 +197,7 @@ def _reports(
 
 def _disordered(random: Random, reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The reports as they come: most in order, some twice, some later, some much later."""
-    disorder = random.choice([0, 0.1, 0.4])
+    disorder = random.choice([0, 0, 0.05, 0.3])
     coming: list[tuple[float, int, dict[str, Any]]] = []
     for number, report in enumerate(reports):
         times = 2 if random.random() < disorder else 1

@@ -1,0 +1,176 @@
+"""Faults planted in turn into the processor's code: the comparison with the oracle has to find every one."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from services.processor.store import Store
+from services.runtime.clickhouse import migrate
+from services.runtime.settings import Settings
+from tests.oracle.check import check
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.support.clickhouse import ClickHouseServer
+    from tests.support.processing import Worker
+
+ROOT = Path(__file__).parents[2]
+CHAIN = [
+    *(
+        f"services.processor.{name}"
+        for name in (
+            "exceptions",
+            "quality",
+            "session",
+            "memory",
+            "reload",
+            "rollups",
+            "touching",
+            "recompute",
+            "intake",
+        )
+    ),
+    "tests.support.processing",
+]
+"""What is loaded anew, in the order in which one imports the other."""
+SEEDS = [range(start, start + 10) for start in range(1, 61, 10)]
+_apps = count(1_600_000_000, 100)
+
+
+class Fault(NamedTuple):
+    """A place in a module, and what stands there instead."""
+
+    module: str
+    right: str
+    wrong: str
+    restless: bool = False
+    """Whether it takes workers that crash and lose partitions to see it."""
+
+
+FAULTS = {
+    "599 ms for 600": Fault("quality", "(200, 600, 600, 600)", "(200, 599, 599, 599)"),
+    "601 ms for 600": Fault("quality", "(200, 600, 600, 600)", "(200, 601, 601, 601)"),
+    "199 ms for 200": Fault("quality", "(200, 600, 600, 600)", "(199, 600, 600, 600)"),
+    "only the part above the limit counts": Fault(
+        "session",
+        "min(begun + length, bucket + BUCKET_MS) - max(begun, bucket)",
+        "min(begun + length, bucket + BUCKET_MS) - max(begun + STUTTER_LIMIT_MS[kind], bucket)",
+    ),
+    "split episodes are lost": Fault("session", "if overlap > 0 and", "if overlap > 0 and begun >= bucket and"),
+    "an episode counts whole in every bucket": Fault("session", "audio_stutter += overlap", "audio_stutter += length"),
+    "of one episode the last length counts": Fault(
+        "quality", "if length > self.episodes.get((*where, begun), 0):", "if True:"
+    ),
+    "nothing is deduplicated": Fault("memory", "        if sample.start_ms < next_ms:\n            return False\n", ""),
+    "a partition that was away is taken for complete": Fault(
+        "memory", "if offset != here.next_offset:", "if False:", restless=True
+    ),
+    "a late sample does not change the next bucket": Fault("session", "        buckets.add(bucket + BUCKET_MS)\n", ""),
+    "numeric and string rooms are one": Fault(
+        "memory",
+        "room_id, room_id_type = room_key(report.room_id)",
+        "room_id, room_id_type = room_key(report.room_id)[0], 1",
+    ),
+    "rows are made without the ten seconds before": Fault(
+        "reload", "range(first - LOOK_BACK_MS, last + 1, BUCKET_MS)", "range(first, last + 1, BUCKET_MS)"
+    ),
+    "a stale worker overwrites": Fault("session", "(samples << 32) +", "0 *", restless=True),
+    "a bound of a tier is one less": Fault("session", "if pixels <= HD_PIXELS:", "if pixels < HD_PIXELS:"),
+    "pictures are charged one by one": Fault("session", "pixels += (remote.width", "pixels = (remote.width"),
+    "a muted picture is received": Fault("session", "shown = playing and not muted", "shown = playing"),
+    "a stream without bits is received": Fault("session", "if shown and remote.bitrate != 0:", "if shown:"),
+    "a picture of unknown size is none": Fault("session", "(remote.width or 1)", "(remote.width or 0)"),
+    "muted time is playing time": Fault("session", "playing = 0 if muted else duration", "playing = duration"),
+    "playing time is the whole sample": Fault("session", "playing = remote.play_ms\n", "playing = None\n"),
+    "sound plays as a picture": Fault("session", "sums.audio_play += playing", "sums.video_play += playing"),
+    "85 % is too much": Fault("exceptions", "sample.sys_cpu > thresholds.cpu", "sample.sys_cpu >= thresholds.cpu"),
+    "unknown CPU is low CPU": Fault(
+        "exceptions",
+        "return None if sample.sdk_task_ms is None else",
+        "return False if sample.sdk_task_ms is None else",
+    ),
+    "10 frames are too few": Fault("exceptions", "bad = fps < slow or", "bad = fps <= slow or"),
+    "a swing of 5 is too much": Fault("exceptions", "min(recent), 3) > swing", "min(recent), 3) >= swing"),
+    "screens are judged as pictures": Fault("exceptions", "screen_fps: float = 5.0", "screen_fps: float = 10.0"),
+    "one bad sample is enough": Fault("exceptions", "return bad if bad == before else active", "return bad or active"),
+    "one good sample is enough": Fault(
+        "exceptions", "return bad if bad == before else active", "return bad if bad == before else False"
+    ),
+    "a gap does not interrupt": Fault("exceptions", "or gap_ms > IN_A_ROW_MS", ""),
+    "silence of a muted microphone": Fault("session", "local.volume == 0 and not local.muted", "local.volume == 0"),
+    "eight seconds are silence": Fault("exceptions", "silence_ms: int = 10_000", "silence_ms: int = 8_000"),
+    "loss is not looked at": Fault("exceptions", "if loss is not None and loss > thresholds.loss:", "if False:"),
+    "users are counted once for all rooms": Fault(
+        "rollups",
+        "SELECT SdkAppId, BucketTime,\n    uniqExactIf((RoomId, RoomIdType, UserId), Present",
+        "SELECT SdkAppId, BucketTime,\n    uniqExactIf(UserId, Present",
+    ),
+    "abnormal users are counted by room": Fault(
+        "rollups",
+        "uniqExactIf(UserId, notEmpty(Exceptions))",
+        "uniqExactIf((RoomId, RoomIdType, UserId), notEmpty(Exceptions))",
+    ),
+    "what was reloaded touches no application": Fault(
+        "intake", "for app, bucket, *_ in rows} | late", "for app, bucket, *_ in rows[:0]} | late"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+async def store(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Store]:
+    settings = Settings(data=tmp_path_factory.mktemp("faults"), clickhouse_url=f"http://127.0.0.1:{clickhouse.port}")
+    await migrate(settings)
+    store = Store(settings)
+    yield store
+    await store.close()
+
+
+@contextmanager
+def planted(fault: Fault) -> Iterator[type[Worker]]:
+    """The processor with a fault in it; everybody else keeps the right one."""
+    right = {name: sys.modules[name] for name in CHAIN if name in sys.modules}
+    try:
+        for name in CHAIN:
+            path = ROOT / f"{name.replace('.', '/')}.py"
+            source = path.read_text("utf-8")
+            if name == f"services.processor.{fault.module}":
+                assert source.count(fault.right) == 1, "the place of the fault has moved"
+                source = source.replace(fault.right, fault.wrong)
+            module = ModuleType(name)
+            _put(name, module)
+            exec(compile(source, path, "exec"), module.__dict__)
+        yield sys.modules["tests.support.processing"].Worker
+    finally:
+        for name, module in right.items():
+            _put(name, module)
+
+
+def _put(name: str, module: ModuleType) -> None:
+    """Where `import` looks for it, and where `from package import module` does."""
+    sys.modules[name] = module
+    package, _, last = name.rpartition(".")
+    setattr(sys.modules[package], last, module)
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+async def test_the_oracle_finds_the_fault(store: Store, fault: Fault) -> None:
+    with planted(fault) as worker_type, pytest.raises(AssertionError, match=r"rows \(key, found, expected\)"):
+        await _check_all(store, SEEDS, worker_type, calm=not fault.restless)
+
+
+async def test_without_a_fault_there_is_nothing_to_find(store: Store) -> None:
+    with planted(Fault("none", "", "")) as worker_type:
+        await _check_all(store, SEEDS[:2], worker_type, calm=False)
+
+
+async def _check_all(store: Store, parts: list[range], worker_type: type[Worker], *, calm: bool) -> None:
+    for seeds in parts:
+        await check(store, seeds, next(_apps), worker_type, calm=calm)
