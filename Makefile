@@ -53,6 +53,9 @@ test: setup chromium lint ## Lint, types and every test of the suite
 chaos: setup ## kill -9 of every part amid 200,000 samples, again and again (about 20 minutes; ARGS="-k kafka" is one of them)
 	$(BIN)/pytest tests/chaos/full.py -s --timeout=1800 --show-capture=no $(ARGS)
 
+test-oracle: setup ## 3,000 drawn scenarios against the oracle (SEED=1 ARGS=...)
+	ORACLE_SCENARIOS=3000 ORACLE_SEED=$(or $(SEED),1) $(BIN)/pytest tests/integration/test_oracle.py --timeout=0 $(ARGS)
+
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -69,4 +72,4 @@ docs: setup ## Write the generated pages anew
 clean: ## Remove what the targets above made, the data folder excepted
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup web chromium lock run test chaos lint format docs clean
+.PHONY: help setup web chromium lock run test test-oracle chaos lint format docs clean

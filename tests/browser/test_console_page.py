@@ -248,7 +248,7 @@ async def test_names_of_others_are_text_and_break_no_layout(
     browser: Browser, console: ServiceProcess, rollups: Rollups
 ) -> None:
     fill(rollups, OnlineUsers=1_234_567, OnlineRooms=98_765, VideoStutterMs=10, VideoPlayMs=10)
-    fill_rooms(rollups, {name: {"OnlineUsers": 1_000_000} for name in HOSTILE})
+    fill_rooms(rollups, {name: {"OnlineUsers": 1_000} for name in HOSTILE})
     url = "https://" + "long-name." * 40 + "example/?q=<script>alert(1)</script>"
     for number, name in enumerate(HOSTILE):
         rollups.attempt(
