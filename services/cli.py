@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ELSEWHERE = {
     "app": "services.console.commands:app",
+    "callbacks": "services.dispatcher.commands:callbacks",
     "usersig": "services.console.commands:usersig",
     "simulate": "services.simulator.command:simulate",
 }

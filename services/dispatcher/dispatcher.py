@@ -17,6 +17,7 @@ from services.dispatcher.lane import RetryLane
 from services.dispatcher.occupancy import MAX_HELD, Occupancy
 from services.dispatcher.overflow import LOAD_AT_MOST, Backlog
 from services.dispatcher.recovery import event_number, retries
+from services.dispatcher.replay import is_replay
 from services.dispatcher.scheduler import Endpoint, Scheduler
 from services.dispatcher.timers import RetryTimers
 
@@ -121,6 +122,9 @@ class Dispatcher:
         repeated = partition.recent.seen(event_number(delivery.delivery_id), record.timestamp)
         if not unfinished:
             return True
+        if is_replay(record.headers):
+            # What is still under way needs no repetition.
+            repeated = any(other.delivery_id == delivery.delivery_id for other in partition.pending.values())
         if repeated or delivery.delivery_id in partition.lane:
             metrics.EVENTS.labels("repeated").inc()
             self._lane.complete(partition, record.offset)

@@ -1,4 +1,4 @@
-"""`roompulse app …` and `roompulse usersig …`, as programs use them."""
+"""`roompulse app …`, `roompulse callbacks …` and `roompulse usersig …`, as programs use them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from click.testing import CliRunner, Result
 from TLSSigAPIv2 import TLSSigAPIv2
 
 from schemas.applications import ApplicationRecord
-from schemas.topics import APPLICATIONS
+from schemas.deliveries import delivery_id
+from schemas.retries import DeadLetter, RetryRecord
+from schemas.topics import APPLICATIONS, DEAD_LETTERS
 from services.cli import main
 from services.console import publisher
 from services.console.publisher import Publisher, publish_newest
@@ -27,6 +29,7 @@ from services.runtime import usersig
 from services.runtime.applications import ApplicationTable
 from services.runtime.settings import Settings
 from services.runtime.topics import ensure_topics
+from tests.integration.dispatching import room_event
 from tests.support.clickhouse import free_port
 
 if TYPE_CHECKING:
@@ -178,6 +181,8 @@ def test_for_people_it_is_a_line_a_field(cli: Cli, one: Any) -> None:
         (["app", "set-next", "1400000001", "--webhook-secret", "new"], 1, "no webhook secret yet"),
         (["app", "set-next", "1400000001"], 2, "nothing to set"),
         (["app", "promote", "1400000001"], 1, "no next key"),
+        (["callbacks", "replay", "1400000001"], 2, "say which"),
+        (["callbacks", "dead", "1400000001", "--since", "yesterday"], 2, "does not match"),
         (["app", "set-callback", "1400000001", "--room-url", "ftp://a.example/"], 1, "http:// or https://"),
         (["app", "set-callback", "1400000001", "--room-url", "http://h/\nX: y"], 1, "http:// or https://"),
         (["app", "set-callback", "1400000001", "--room-url", "http://u:p@h/"], 1, "no user name or password"),
@@ -340,6 +345,49 @@ async def test_a_change_reaches_services_that_run(online: Cli) -> None:
         assert (changed.callback_key, changed.callback.room_url) == ("K1", url)
     finally:
         await table.stop()
+
+
+async def test_dead_letters_are_listed_and_replayed(online: Cli) -> None:
+    store = ApplicationStore(online.settings)
+    event = room_event(store.create("late", sdk_app_id=1400000009), 8801)
+    store.close()
+    name = delivery_id(event.sdk_app_id, event.event_id)
+    record = RetryRecord(
+        delivery_id=name,
+        event=event,
+        accepted_ms=1,
+        source_partition=0,
+        source_offset=0,
+        callback_ts=1,
+        attempts=7,
+    )
+    letter = DeadLetter(callback=record, given_up_ms=1_700_000_000_000, reason="status", url="http://a.example/")
+    producer = AIOKafkaProducer(bootstrap_servers=online.settings.kafka_bootstrap)
+    await producer.start()
+    await producer.send_and_wait(DEAD_LETTERS.name, msgspec.json.encode(letter))
+    await producer.stop()
+    found = await finished(online.launch("callbacks", "dead", "1400000009", "--json"))
+    assert found == {
+        "DeadLetters": [
+            {
+                "DeliveryId": name,
+                "GivenUpTime": "2023-11-14T22:13:20.000+00:00",
+                "Reason": "status",
+                "Attempts": 7,
+                "Url": "http://a.example/",
+                "EventGroupId": 1,
+                "EventType": 103,
+                "EventMsTs": event.event_ms_ts,
+                "RoomId": "8801",
+                "UserId": "alice",
+                "TaskId": "",
+            }
+        ]
+    }
+    later = ["--since", "2023-11-14T22:13:21"]
+    assert await finished(online.launch("callbacks", "replay", "1400000009", *later, "--json")) == {"Replayed": []}
+    about = ["--since", "2023-11-14T22:13:20", "--until", "2023-11-15", "--reason", "status", "--group", "1"]
+    assert await finished(online.launch("callbacks", "replay", "1400000009", *about, "--json")) == {"Replayed": [name]}
 
 
 async def test_the_console_publishes_everything_and_then_each_change(online: Cli) -> None:

@@ -17,6 +17,7 @@ from schemas.deliveries import delivery_id
 from schemas.keys import event_key
 from schemas.topics import EVENTS
 from services.console.store import new_webhook_secret
+from services.dispatcher.replay import Wanted, find, replay
 from services.embedded.kafka.configuration import MESSAGE_MAX_BYTES
 from services.runtime.clock import now_ms
 from tests.integration.dispatching import World, event_of, room_event, settings_for
@@ -179,6 +180,52 @@ async def test_given_up_after_the_window(world: World, receiver: Receiver) -> No
     assert letter["Callback"]["Event"]["EventId"] == event.event_id
     assert letter["Callback"]["Attempts"] == len(rows)
     await world.lane_empty(application.sdk_app_id)
+
+
+async def test_given_up_callbacks_are_replayed(world: World, receiver: Receiver) -> None:
+    paths = [f"/later/{number}" for number in range(3)]
+    application = await world.application(
+        room_url=receiver.script(paths[0], reply(500)),
+        media_url=receiver.script(paths[1], reply(500)),
+        recording_url=receiver.script(paths[2], reply(500)),
+    )
+    items = [line for line in map(msgspec.json.decode, BODIES) if line["EventType"] in {103, 203, 301}]
+    events = [event_of(application, item) for item in items]
+    await world.publish(*events)
+    await world.attempts_when(
+        application.sdk_app_id, lambda rows: sum(row.outcome == "given-up" for row in rows) == len(events)
+    )
+    everything = Wanted(sdk_app_id=application.sdk_app_id)
+    letters = await find(world.settings, everything)
+    ids = {delivery_id(event.sdk_app_id, event.event_id) for event in events}
+    assert {letter.callback.delivery_id for letter in letters} == ids
+    [recording] = await find(world.settings, Wanted(sdk_app_id=application.sdk_app_id, groups=frozenset({3})))
+    assert recording.callback.event.event_type == 301
+    moment = letters[0].given_up_ms
+    for narrow in (
+        {"sdk_app_id": application.sdk_app_id + 1},
+        {"reasons": frozenset({"timeout"})},
+        {"until_ms": min(letter.given_up_ms for letter in letters)},
+        {"since_ms": now_ms()},
+        {"delivery_ids": frozenset({"0" * 32})},
+    ):
+        assert await find(world.settings, msgspec.structs.replace(everything, **narrow)) == []
+    assert letters[0] in await find(world.settings, msgspec.structs.replace(everything, since_ms=moment))
+
+    for path in paths:
+        receiver.script(path, reply())
+    before = {path: len(receiver.at(path)) for path in paths}
+    await replay(world.settings, letters, rate=100)
+    rows = await world.attempts_when(
+        application.sdk_app_id, lambda rows: sum(row.outcome == "delivered" for row in rows) == len(events)
+    )
+    assert {row.delivery_id for row in rows if row.outcome == "delivered"} == ids
+    for path in paths:
+        *_, last_failed, replayed = receiver.at(path)
+        assert len(receiver.at(path)) == before[path] + 1
+        assert replayed.json["EventInfo"] == last_failed.json["EventInfo"]
+        assert replayed.json["CallbackTs"] > last_failed.json["CallbackTs"]
+        assert replayed.header("Sign") == sign(application.callback_key, replayed.body)
 
 
 async def test_an_endpoint_that_hangs_holds_up_nobody(world: World, receiver: Receiver) -> None:

@@ -1,0 +1,118 @@
+"""Dead letters: finding those that are wanted, and sending them once more.
+
+A replay puts the event onto its topic again, marked so that the memory of recent events lets it pass. It is then a
+callback like any other: a new `CallbackTs`, attempts by the application's schedule, the same `webhook-id`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from msgspec import Struct
+
+from schemas.keys import event_key
+from schemas.retries import DeadLetter
+from schemas.topics import DEAD_LETTERS, EVENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from services.runtime.settings import Settings
+
+REPLAY_HEADER = "replay"
+"""Header of events that are called back although they have been here before."""
+
+_letters = msgspec.json.Decoder(DeadLetter)
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """Which dead letters are meant; what is empty narrows nothing down."""
+
+    sdk_app_id: int
+    delivery_ids: frozenset[str] = frozenset()
+    since_ms: int = 0
+    until_ms: int = 0
+    """Given up in [since, until)."""
+    reasons: frozenset[str] = frozenset()
+    groups: frozenset[int] = frozenset()
+
+    def takes(self, letter: DeadLetter) -> bool:
+        """Whether a dead letter is among them."""
+        event = letter.callback.event
+        return (
+            event.sdk_app_id == self.sdk_app_id
+            and (not self.delivery_ids or letter.callback.delivery_id in self.delivery_ids)
+            and letter.given_up_ms >= self.since_ms
+            and (not self.until_ms or letter.given_up_ms < self.until_ms)
+            and (not self.reasons or letter.reason in self.reasons)
+            and (not self.groups or event.event_group_id in self.groups)
+        )
+
+
+async def find(settings: Settings, wanted: Wanted) -> list[DeadLetter]:
+    """The dead letters that are wanted, in the order of their events, of each callback the last.
+
+    Raises `KafkaError`.
+    """
+    partitions = await _partitions(settings)
+    if not partitions:
+        return []
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+    )
+    found: dict[str, DeadLetter] = {}
+    await consumer.start()
+    try:
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        starts = await consumer.offsets_for_times(dict.fromkeys(partitions, wanted.since_ms))
+        for tp, start in starts.items():
+            consumer.seek(tp, ends[tp] if start is None else start.offset)
+        while behind := [tp for tp in partitions if await consumer.position(tp) < ends[tp]]:
+            for records in (await consumer.getmany(*behind, timeout_ms=200, max_records=5000)).values():
+                for record in records:
+                    letter = _letters.decode(record.value or b"")
+                    if wanted.takes(letter):
+                        found[letter.callback.delivery_id] = letter
+    finally:
+        await consumer.stop()
+    return sorted(found.values(), key=lambda letter: (letter.callback.accepted_ms, letter.callback.source_offset))
+
+
+async def _partitions(settings: Settings) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    try:
+        await admin.start()
+        [topic] = await admin.describe_topics([DEAD_LETTERS.name])
+    finally:
+        await admin.close()
+    return [TopicPartition(DEAD_LETTERS.name, partition["partition"]) for partition in topic["partitions"]]
+
+
+async def replay(settings: Settings, letters: Sequence[DeadLetter], *, rate: float) -> None:
+    """Send callbacks once more, at most `rate` of them a second. Raises `KafkaError`."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, acks="all", enable_idempotence=True)
+    await producer.start()
+    try:
+        began = time.monotonic()
+        for number, letter in enumerate(letters):
+            await asyncio.sleep(began + number / rate - time.monotonic())
+            event = letter.callback.event
+            await producer.send_and_wait(
+                EVENTS.name,
+                key=event_key(event.sdk_app_id, event.room_id, event.task_id),
+                value=msgspec.json.encode(event),
+                headers=[(REPLAY_HEADER, b"")],
+            )
+    finally:
+        await producer.stop()
+
+
+def is_replay(headers: Iterable[tuple[str, bytes]]) -> bool:
+    """Whether an event was put onto its topic again in order to be called back again."""
+    return any(name == REPLAY_HEADER for name, _ in headers)
