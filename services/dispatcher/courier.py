@@ -9,6 +9,7 @@ import msgspec
 from schemas.keys import event_key
 from schemas.topics import DEAD_LETTERS, DELIVERIES
 from services.dispatcher import metrics
+from services.dispatcher.pressure import strains
 from services.dispatcher.schedule import Schedule, VendorSchedule
 from services.dispatcher.sender import Answer
 from services.dispatcher.signing import request_headers
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     class Landed(Protocol):
         """Told that an attempt has ended, so that its slot is free."""
 
-        def __call__(self, delivery: Delivery, endpoint: Endpoint, *, retry: bool) -> None: ...
+        def __call__(self, delivery: Delivery, endpoint: Endpoint, *, retry: bool, strained: bool | None) -> None: ...
 
 
 _LATE_MS = 1_000
@@ -70,6 +71,7 @@ class Courier:
 
     async def attempt(self, delivery: Delivery, endpoint: Endpoint, *, retry: bool) -> None:
         """Make an attempt that has its turn."""
+        answer: Answer | None = None
         try:
             if not retry:
                 await self._persist_stale(delivery, endpoint)
@@ -77,7 +79,7 @@ class Courier:
             callback_ts = delivery.callback_ts_at(started_ms)
             answer = await self._post(delivery, callback_ts, started_ms)
         finally:
-            self._on_landed(delivery, endpoint, retry=retry)
+            self._on_landed(delivery, endpoint, retry=retry, strained=None if answer is None else strains(answer))
         if answer is None:
             await self.give_up(delivery, "parked", "the time for attempts ended before this one had its turn")
             return

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from services.dispatcher.pressure import Pressure
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -142,7 +144,7 @@ class Scheduler:
         """`start` is called with a delivery, its endpoint and whether it is a retry; `finished` must follow."""
         self._start = start
         self._limit = in_flight
-        self._limit_per_endpoint = in_flight_per_endpoint
+        self._pressure = Pressure(in_flight_per_endpoint)
         self._in_flight = 0
         self._endpoints: dict[EndpointKey, Endpoint] = {}
         self._turns: deque[Endpoint] = deque()
@@ -169,9 +171,15 @@ class Scheduler:
         endpoint.retries.append(delivery)
         self._queue(endpoint)
 
-    def finished(self, delivery: Delivery, endpoint: Endpoint, *, retry: bool) -> None:
-        """An attempt that was started has ended."""
+    def finished(self, delivery: Delivery, endpoint: Endpoint, *, retry: bool, strained: bool | None = None) -> None:
+        """An attempt that was started has ended; `strained` says whether as one does where there is too much to do.
+
+        None: no request was made.
+        """
         self._in_flight -= 1
+        if strained is not None:
+            self._pressure.note(endpoint.key, strained=strained)
+            endpoint.limit = self._pressure.limit(endpoint.key)
         endpoint.release(delivery, retry=retry)
         if endpoint.idle:
             self._endpoints.pop(endpoint.key, None)
@@ -205,7 +213,7 @@ class Scheduler:
         key = (delivery.event.sdk_app_id, delivery.url)
         endpoint = self._endpoints.get(key)
         if endpoint is None:
-            endpoint = self._endpoints[key] = Endpoint(key, self._limit_per_endpoint)
+            endpoint = self._endpoints[key] = Endpoint(key, self._pressure.limit(key))
         return endpoint
 
     def _queue(self, endpoint: Endpoint) -> None:

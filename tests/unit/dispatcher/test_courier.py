@@ -126,6 +126,22 @@ async def test_delivered(world: World) -> None:
     assert delivery.partition.tracker.take(delivery.offset) is False
 
 
+@pytest.mark.parametrize(
+    ("answer", "limit"), [(Answer(error_class="timeout"), 5), (Answer(status=503, error_class="status"), 5), (FINE, 10)]
+)
+async def test_what_strains_an_endpoint_lowers_its_limit(world: World, answer: Answer, limit: int) -> None:
+    endpoints: list[Endpoint] = []
+    world.scheduler = Scheduler(world._start, in_flight=1000, in_flight_per_endpoint=10)
+
+    def landed(delivery: Delivery, endpoint: Endpoint, *, retry: bool, strained: bool | None) -> None:
+        world.scheduler.finished(delivery, endpoint, retry=retry, strained=strained)
+        endpoints.append(endpoint)
+
+    world.courier._on_landed = landed
+    await world.attempt(delivery_of(), answers=[answer])
+    assert [endpoint.limit for endpoint in endpoints] == [limit]
+
+
 async def test_failed_goes_to_the_lane_and_waits(world: World) -> None:
     delivery = delivery_of()
     await world.attempt(delivery, answers=[REFUSED])

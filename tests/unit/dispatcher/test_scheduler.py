@@ -37,10 +37,10 @@ class Air:
             self.scheduler.submit_retry(delivery)
         self.scheduler.pump()
 
-    def land(self, index: int = 0) -> Delivery:
+    def land(self, index: int = 0, *, strained: bool | None = None) -> Delivery:
         """The attempt that is longest in the air ends."""
         delivery, endpoint, retry = self.flying.pop(index)
-        self.scheduler.finished(delivery, endpoint, retry=retry)
+        self.scheduler.finished(delivery, endpoint, retry=retry, strained=strained)
         return delivery
 
     def land_all(self) -> None:
@@ -90,6 +90,20 @@ def test_hanging_endpoints_leave_room_for_the_next_one() -> None:
         healthy = delivery_of(url=f"http://healthy-{number}/")
         air.submit(healthy)
         assert healthy in air.started
+
+
+def test_an_endpoint_that_hangs_has_less_in_the_air_even_when_it_had_nothing_to_do_meanwhile() -> None:
+    air = Air()
+    hanging = [delivery_of(str(room)) for room in range(200)]
+    air.submit(*hanging[:64])
+    for _ in range(64):
+        air.land(strained=True)
+    assert not air.scheduler.endpoints
+    air.submit(*hanging[64:], *(delivery_of(str(room), url="http://well.example/") for room in range(80)))
+    assert air.by_url() == {"http://a.example/": 16, "http://well.example/": 64}
+    while air.flying:
+        air.land(strained=False)
+    assert set(hanging) <= set(air.started)
 
 
 def test_a_single_endpoint_gets_all_that_it_may_have() -> None:
