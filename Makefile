@@ -53,8 +53,9 @@ test: setup chromium lint ## Lint, types and every test of the suite
 chaos: setup ## kill -9 of every part amid 200,000 samples, again and again (about 20 minutes; ARGS="-k kafka" is one of them)
 	$(BIN)/pytest tests/chaos/full.py -s --timeout=1800 --show-capture=no $(ARGS)
 
-test-oracle: setup ## 3,000 drawn scenarios against the oracle (SEED=1 ARGS=...)
-	ORACLE_SCENARIOS=3000 ORACLE_SEED=$(or $(SEED),1) $(BIN)/pytest tests/integration/test_oracle.py --timeout=0 $(ARGS)
+test-oracle: setup ## 3,000 drawn scenarios against the oracle, 100 by real processes (about 20 minutes)
+	ORACLE_SCENARIOS=3000 ORACLE_SEED=$(or $(SEED),1) ORACLE_PROCESSES=100 \
+	  $(BIN)/pytest tests/integration/test_oracle.py tests/integration/test_processor_workers.py --timeout=0 $(ARGS)
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

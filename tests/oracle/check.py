@@ -9,9 +9,10 @@ from tests.oracle.drawn import draw
 from tests.oracle.quality import by_application, by_room, by_session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from services.processor.store import Store
+    from tests.oracle.drawn import Drawn
     from tests.oracle.quality import Numbers
     from tests.support.processing import Worker
 
@@ -30,7 +31,11 @@ async def check(
         for partition, reports in scenario.records:
             partitions.setdefault(number * PARTITIONS + partition, []).append(reports)
     await _process(store, partitions, Random(seeds[0]), worker_type, calm=calm)
+    await compare(store, drawn)
 
+
+async def compare(store: Store, drawn: Mapping[int, Drawn]) -> None:
+    """Compare the rows of applications that are next to one another with the oracle. Raises where one is wrong."""
     expected_users: dict[Any, Any] = {}
     expected_apps: dict[Any, Any] = {}
     expected_rooms: dict[Any, Any] = {}

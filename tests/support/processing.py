@@ -54,7 +54,7 @@ class Worker:
     async def take(self, records: Iterable[tuple[int, int, list[dict[str, Any]]]]) -> None:
         """Take in (partition, offset, reports as posted)."""
         await self._intake.take(
-            QualityRecord(partition, offset, [_accepted(report) for report in reports])
+            QualityRecord(partition, offset, [accepted(report) for report in reports])
             for partition, offset, reports in records
         )
 
@@ -78,5 +78,6 @@ class Worker:
             await self._recomputer.recompute(records)
 
 
-def _accepted(report: dict[str, Any]) -> AcceptedReport:
+def accepted(report: dict[str, Any]) -> AcceptedReport:
+    """A report as posted, as ingest lets it through."""
     return msgspec.convert({**report, "ArrivalMs": report["SentMs"] + 50}, AcceptedReport)
