@@ -69,6 +69,7 @@ format: setup ## Rewrite the code in ruff's format
 docs: setup ## Write the generated pages anew
 	$(BIN)/python -m services.runtime.reference
 	$(BIN)/python -m schemas.jsonschema
+	$(BIN)/python -m services.embedded.reference
 
 clean: ## Remove what the targets above made, the data folder excepted
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -84,7 +84,8 @@ SELECT SdkAppId, toDate(SlotTime + toIntervalMinute({offset_minutes:Int16})) AS 
     toUInt64(ceil(sum(u.TwoKMs) / 60000)) AS TwoKMin,
     toUInt64(ceil(sum(u.TwoKPlusMs) / 60000)) AS TwoKPlusMin
 FROM {database}.usage_5m AS u
-GROUP BY SdkAppId, Day, Service, Free;
+GROUP BY SdkAppId, Day, Service, Free
+COMMENT 'Usage by service in minutes, rounded up, of days that begin offset_minutes before midnight UTC';
 
 CREATE VIEW IF NOT EXISTS {database}.room_usage AS
 SELECT SdkAppId, SlotTime, RoomId, RoomIdType, sum(u.AudioMs) AS AudioMs, sum(u.HdMs) AS HdMs, sum(u.FhdMs) AS FhdMs, sum(u.TwoKMs) AS TwoKMs, sum(u.TwoKPlusMs) AS TwoKPlusMs
