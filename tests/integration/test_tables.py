@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from tests.support.clickhouse import ClickHouseServer
 
 APP = 1_400_000_001
-# Two minutes that are over, ended more than a quarter of a minute ago and less than ten.
-T = (now_ms() - 180_000) // 10_000 * 10_000
 QUESTIONS = re.findall(r"```sql\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 
 
@@ -38,19 +37,28 @@ async def settings(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPa
     return settings
 
 
-@pytest.fixture(scope="module")
-async def store(settings: Settings) -> AsyncIterator[Store]:
+class Call(NamedTuple):
     """A call of two users, one of whom has a bad time, in the tables."""
+
+    store: Store
+    begun: int
+    """Unix ms; it lasts for two minutes."""
+
+
+@pytest.fixture(scope="module")
+async def call(settings: Settings) -> AsyncIterator[Call]:
     store = Store(settings)
     worker = Worker(store)
+    # So that it has ended more than a quarter of a minute ago and less than ten.
+    begun = (now_ms() - 180_000) // 10_000 * 10_000
     entries = [
-        _room_event(103, T, "alice"),
-        _room_event(103, T, "bob"),
-        _room_event(104, T + 120_000, "alice"),
-        _room_event(104, T + 120_000, "bob"),
+        _room_event(103, begun, "alice"),
+        _room_event(103, begun, "bob"),
+        _room_event(104, begun + 120_000, "alice"),
+        _room_event(104, begun + 120_000, "bob"),
     ]
     await worker.take_events(APP, *entries)
-    await worker.take([(0, number, [_report(number)]) for number in range(12)])
+    await worker.take([(0, number, [_report(begun, number)]) for number in range(12)])
     await worker.recompute()
     failed = DeliveryAttempt(
         delivery_id="d",
@@ -60,11 +68,11 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
         event_id="e",
         event_group_id=1,
         event_type=103,
-        event_ms_ts=T,
-        accepted_ms=T,
+        event_ms_ts=begun,
+        accepted_ms=begun,
         url="http://customer.example/",
-        callback_ts=T,
-        started_ms=T,
+        callback_ts=begun,
+        started_ms=begun,
         duration_ms=7,
         status=503,
         outcome="failed",
@@ -73,7 +81,7 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
     await store.insert("deliveries", [delivery_row(failed)])
     for job in (CoarserRollups(MINUTES, 1), AvUsage()):
         await job.run(store)
-    yield store
+    yield Call(store, begun)
     await store.close()
 
 
@@ -81,9 +89,9 @@ def _room_event(kind: int, at: int, user: str) -> dict[str, Any]:
     return {"EventGroupId": 1, "EventType": kind, "EventInfo": {"RoomId": 8801, "EventMsTs": at, "UserId": user}}
 
 
-def _report(number: int) -> dict[str, Any]:
+def _report(begun: int, number: int) -> dict[str, Any]:
     """Ten seconds of alice, who sees bob at three frames a second and with a stutter of a second."""
-    start = T + number * 10_000
+    start = begun + number * 10_000
     seen = {"UserId": "bob", "Type": "big", "Width": 640, "Height": 360, "RenderFps": 3, "Bitrate": 200_000, "Loss": 20}
     heard = {"UserId": "bob", "Type": "audio", "Volume": 50}
     samples: list[dict[str, Any]] = [
@@ -120,36 +128,45 @@ async def test_everything_is_on_the_page_and_every_column_has_a_comment(settings
     assert bare == []
 
 
-ANSWERS: dict[int, list[tuple[Any, ...]]] = {
-    1: [(T + 110_000, 2, 1, 1, 1)],
-    2: [("8801", 0, 2, 10.0)],
-    3: [("frame-rate", "loss", 1, 12)],
-    4: [("wifi", 1, 0.0), ("unknow", 1, None)],
-    5: [(f"{APP}_8801_{T // 1000}", "8801", T, T + 120_000, "ended", 2)],
-    6: [
-        ("8801", "alice", T, T + 120_000, "5.0", "Pixel", "wifi"),
-        ("8801", "bob", T, T + 120_000, None, None, None),
-    ],
-    7: [("bob", "big", 12, 12_000)],
-    8: [(T + 2_000 * number, 200_000, 20.0, 3.0, 640, 360, None) for number in range(60)],
-    9: [("av", False, 2, 2, 0, 0, 0)],
-    10: [("http://customer.example/", "status", 503, 1)],
-}
+def _answers(t: int) -> dict[int, list[tuple[Any, ...]]]:
+    """By number; `t` is the beginning of the call in Unix ms."""
+    return {
+        1: [(t + 110_000, 2, 1, 1, 1)],
+        2: [("8801", 0, 2, 10.0)],
+        3: [("frame-rate", "loss", 1, 12)],
+        4: [("wifi", 1, 0.0), ("unknow", 1, None)],
+        5: [(f"{APP}_8801_{t // 1000}", "8801", t, t + 120_000, "ended", 2)],
+        6: [
+            ("8801", "alice", t, t + 120_000, "5.0", "Pixel", "wifi"),
+            ("8801", "bob", t, t + 120_000, None, None, None),
+        ],
+        7: [("bob", "big", 12, 12_000)],
+        8: [(t + 2_000 * number, 200_000, 20.0, 3.0, 640, 360, None) for number in range(60)],
+        # Without its day.
+        9: [("av", False, 2, 2, 0, 0, 0)],
+        10: [("http://customer.example/", "status", 503, 1)],
+    }
 
 
 def test_there_are_ten_questions() -> None:
-    assert len(QUESTIONS) == len(ANSWERS) == 10
+    assert len(QUESTIONS) == len(_answers(0)) == 10
 
 
-@pytest.mark.parametrize("number", ANSWERS)
-async def test_the_question_has_its_answer(store: Store, number: int) -> None:
-    found = [tuple(map(_plain, row)) for row in await store.query("question", QUESTIONS[number - 1], {})]
+@pytest.mark.parametrize("number", range(1, 11))
+async def test_the_question_has_its_answer(call: Call, number: int) -> None:
+    found = [tuple(map(_plain, row)) for row in await call.store.query("question", QUESTIONS[number - 1], {})]
     if number == 9:
-        # The day is left out, and over midnight there would be two of them.
         found = [row[1:] for row in found]
         if len(found) == 2:
             pytest.skip("a day ends within the call")
-    assert sorted(found, key=repr) == sorted(ANSWERS[number], key=repr)
+    assert sorted(found, key=repr) == sorted(_answers(call.begun)[number], key=repr)
+
+
+@pytest.mark.parametrize("name", ["calls.md", "usage.md"])
+async def test_the_queries_of_other_pages_have_answers(call: Call, name: str) -> None:
+    text = PAGE.with_name(name).read_text("utf-8")
+    (query,) = [dedent(block) for block in re.findall(r"(?:^    .+\n)+", text, re.MULTILINE)]
+    assert await call.store.query("question", query, {})
 
 
 def _plain(value: Any) -> Any:
