@@ -87,8 +87,8 @@ FROM
 ) AS s
 LEFT JOIN {database}.session_times AS t ON s.SdkAppId = t.SdkAppId AND s.RoomId = t.RoomId
     AND s.RoomIdType = t.RoomIdType AND s.UserId = t.UserId
-LEFT JOIN {database}.session_clients AS c ON t.SdkAppId = c.SdkAppId AND t.RoomId = c.RoomId
-    AND t.RoomIdType = c.RoomIdType AND t.UserId = c.UserId AND t.SessionId = c.SessionId
+LEFT JOIN {database}.session_clients AS c ON s.SdkAppId = c.SdkAppId AND s.RoomId = c.RoomId
+    AND s.RoomIdType = c.RoomIdType AND s.UserId = c.UserId AND t.SessionId = c.SessionId
 GROUP BY SdkAppId, RoomId, RoomIdType, CallTime, UserId
 COMMENT 'Users of calls, one row a call and user: when, how long, with what, and which media they sent and received';
 
@@ -178,116 +178,139 @@ WITH
     200 AS audio_lag_ms,
     600 AS video_lag_ms,
     60000 AS around_ms,
-    [0, 2006, 2016] AS nothing
-SELECT {app:UInt32} AS SdkAppId, RoomId, RoomIdType, UserId, SessionId, PeerId, Stream,
-    toUInt16(Checked) AS AbnormalEventId,
-    fromUnixTimestamp64Milli(min(if(Bad AND ifNull(Before, 0) AND NOT Apart, BeforeMs, StartMs)), 'UTC') AS StartTime,
-    fromUnixTimestamp64Milli(maxIf(EndMs, Bad), 'UTC') AS EndTime
-FROM
-(
-    SELECT *, sum(Active AND (Apart OR NOT WasActive)) OVER passed AS Run
-    FROM
+    [0, 2006, 2016] AS nothing,
+    measured AS
     (
-        SELECT *, lagInFrame(Active) OVER passed AS WasActive
+        SELECT RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, Loss, JitterMs, DelayMs,
+            toUnixTimestamp64Milli(StartTime) AS StartMs, StartMs + DurMs AS EndMs,
+            ifNull(Muted, false) OR ifNull(PlayMs, 1) = 0 AS Idle,
+            if(Idle, NULL, if(PeerId = '', CapFps, RenderFps)) AS Fps,
+            if(Idle, NULL, Bitrate) AS Rate,
+            if(ifNull(Muted, false), 0, Volume = 0) AS Silent
+        FROM {database}.streams FINAL
+        WHERE SdkAppId = {app:UInt32}
+            AND StartTime > {since:DateTime64(3, 'UTC')} - toIntervalMillisecond(around_ms)
+            AND StartTime < {until:DateTime64(3, 'UTC')} + toIntervalMillisecond(around_ms)
+    ),
+    swung AS
+    (
+        SELECT *,
+            -- Rounded, since 9.8 less 4.8 may be a little more than 5 to a computer.
+            Fps < if(Stream = 'sub', slow_screen_fps, slow_fps)
+                OR round(max(Fps) OVER recent - if(Fps IS NULL, NULL, min(Fps) OVER recent), 3) > fps_swing AS Slow,
+            -- A screen's bitrate has peaks where nothing is wrong, a small picture's follows those who look at it.
+            if(Stream != 'big' OR Rate IS NULL, NULL,
+                max(Rate) OVER recent - min(Rate) OVER recent > bitrate_swing * max(Rate) OVER recent) AS Swings
+        FROM measured
+        WINDOW recent AS (
+            PARTITION BY RoomId, RoomIdType, UserId, SessionId, PeerId, Stream
+            ORDER BY StartMs RANGE BETWEEN 9999 PRECEDING AND CURRENT ROW
+        )
+    ),
+    checked AS
+    (
+        SELECT RoomId, RoomIdType, UserId, SessionId, '' AS PeerId, '' AS Stream,
+            toUnixTimestamp64Milli(StartTime) AS StartMs, StartMs + DurMs AS EndMs,
+            [
+                (2001, if(SysCpu IS NULL, SdkTaskMs > task_ms, SysCpu > cpu_percent)),
+                (2002, AppCpu > cpu_percent),
+                (2003, Rtt > latency_ms)
+            ] AS Checks
+        FROM {database}.samples FINAL
+        WHERE SdkAppId = {app:UInt32}
+            AND StartTime > {since:DateTime64(3, 'UTC')} - toIntervalMillisecond(around_ms)
+            AND StartTime < {until:DateTime64(3, 'UTC')} + toIntervalMillisecond(around_ms)
+        UNION ALL
+        SELECT RoomId, RoomIdType, UserId, SessionId, PeerId, toString(Stream), StartMs, EndMs, multiIf(
+            PeerId = '' AND Stream = 'audio', [
+                (2005, Loss > loss_percent),
+                (2006, Silent)
+            ],
+            PeerId = '', [
+                (2006 + toUInt8(Stream), Loss > loss_percent),
+                (2009 + toUInt8(Stream), Slow),
+                (2004, Swings)
+            ],
+            Stream = 'audio', [
+                (2013, DelayMs > latency_ms),
+                (2014, JitterMs > jitter_ms),
+                (2015, Loss > loss_percent),
+                (2016, Silent)
+            ],
+            [
+                (2013, DelayMs > latency_ms),
+                (2014, if(JitterMs IS NULL, Swings, JitterMs > jitter_ms)),
+                (2016 + toUInt8(Stream), Loss > loss_percent),
+                (2019 + toUInt8(Stream), Slow),
+                (0, Fps = 0)
+            ]
+        )
+        FROM swung
+    ),
+    -- Most of what is checked is never bad, and let go of before samples are put in order.
+    suspicious AS
+    (
+        SELECT RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, Numbers[Place] AS Checked, Points, Place
         FROM
         (
-            -- It begins with two bad samples in a row and ends with two good ones; nothing at all ends with anything.
-            SELECT *, StartMs - BeforeMs > in_a_row_ms AS Apart,
-                ifNull(last_value(multiIf(
-                    Bad IS NULL, 0, has(nothing, Checked), Bad, Before IS NULL OR Apart, 0, Bad = Before, Bad, NULL
-                )) IGNORE NULLS OVER passed, 0) AS Active
-            FROM
-            (
-                SELECT RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, StartMs, EndMs, Check.1 AS Checked, Check.2 AS Bad,
-                    lagInFrame(Bad) OVER passed AS Before, lagInFrame(StartMs) OVER passed AS BeforeMs
-                FROM
-                (
-                    SELECT RoomId, RoomIdType, UserId, SessionId, '' AS PeerId, '' AS Stream,
-                        toUnixTimestamp64Milli(StartTime) AS StartMs, StartMs + DurMs AS EndMs,
-                        [
-                            (2001, if(SysCpu IS NULL, SdkTaskMs > task_ms, SysCpu > cpu_percent)),
-                            (2002, AppCpu > cpu_percent),
-                            (2003, Rtt > latency_ms)
-                        ] AS Checks
-                    FROM {database}.samples FINAL
-                    WHERE SdkAppId = {app:UInt32}
-                        AND StartTime > {since:DateTime64(3, 'UTC')} - toIntervalMillisecond(around_ms)
-                        AND StartTime < {until:DateTime64(3, 'UTC')} + toIntervalMillisecond(around_ms)
-                    UNION ALL
-                    SELECT RoomId, RoomIdType, UserId, SessionId, PeerId, toString(Stream), StartMs, EndMs, multiIf(
-                        PeerId = '' AND Stream = 'audio', [
-                            (2005, Loss > loss_percent),
-                            (2006, Silent)
-                        ],
-                        PeerId = '', [
-                            (2006 + toUInt8(Stream), Loss > loss_percent),
-                            (2009 + toUInt8(Stream), Slow),
-                            (2004, Swings)
-                        ],
-                        Stream = 'audio', [
-                            (2013, DelayMs > latency_ms),
-                            (2014, JitterMs > jitter_ms),
-                            (2015, Loss > loss_percent),
-                            (2016, Silent)
-                        ],
-                        [
-                            (2013, DelayMs > latency_ms),
-                            (2014, if(JitterMs IS NULL, Swings, JitterMs > jitter_ms)),
-                            (2016 + toUInt8(Stream), Loss > loss_percent),
-                            (2019 + toUInt8(Stream), Slow),
-                            (0, Fps = 0)
-                        ]
-                    )
-                    FROM
-                    (
-                        SELECT RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, StartMs, EndMs, Loss, JitterMs,
-                            DelayMs, Silent, Fps,
-                            -- Rounded, since 9.8 less 4.8 may be a little more than 5 to a computer.
-                            Fps < if(Stream = 'sub', slow_screen_fps, slow_fps)
-                                OR round(max(Fps) OVER recent - if(Fps IS NULL, NULL, min(Fps) OVER recent), 3) > fps_swing AS Slow,
-                            -- A screen's bitrate has peaks where nothing is wrong, a small picture's follows its receivers.
-                            if(Stream = 'big' AND Rate IS NOT NULL,
-                                max(Rate) OVER recent - min(Rate) OVER recent > bitrate_swing * max(Rate) OVER recent,
-                                NULL) AS Swings
-                        FROM
-                        (
-                            SELECT RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, Loss, JitterMs, DelayMs,
-                                toUnixTimestamp64Milli(StartTime) AS StartMs, StartMs + DurMs AS EndMs,
-                                ifNull(Muted, false) OR ifNull(PlayMs, 1) = 0 AS Idle,
-                                if(Idle, NULL, if(PeerId = '', CapFps, RenderFps)) AS Fps,
-                                if(Idle, NULL, Bitrate) AS Rate,
-                                if(ifNull(Muted, false), 0, Volume = 0) AS Silent
-                            FROM {database}.streams FINAL
-                            WHERE SdkAppId = {app:UInt32}
-                                AND StartTime > {since:DateTime64(3, 'UTC')} - toIntervalMillisecond(around_ms)
-                                AND StartTime < {until:DateTime64(3, 'UTC')} + toIntervalMillisecond(around_ms)
-                        )
-                        WINDOW recent AS (
-                            PARTITION BY RoomId, RoomIdType, UserId, SessionId, PeerId, Stream
-                            ORDER BY StartMs RANGE BETWEEN 9999 PRECEDING AND CURRENT ROW
-                        )
-                    )
-                ) ARRAY JOIN Checks AS Check
-                WINDOW passed AS (
-                    PARTITION BY RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, Check.1
-                    ORDER BY StartMs ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-                )
-            )
-            WINDOW passed AS (
-                PARTITION BY RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, Checked
-                ORDER BY StartMs ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-            )
+            SELECT RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, any(Checks.1) AS Numbers,
+                groupArray((StartMs, EndMs, Checks.2)) AS Points,
+                sumForEach(arrayMap(bad -> ifNull(bad, 0), Checks.2)) AS BadSamples
+            FROM checked
+            GROUP BY RoomId, RoomIdType, UserId, SessionId, PeerId, Stream
+            HAVING arraySum(BadSamples) > 0
         )
+        ARRAY JOIN arrayEnumerate(Numbers) AS Place
+        WHERE BadSamples[Place] > 0
+    ),
+    ordered AS
+    (
+        SELECT RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, Checked, Point.1 AS StartMs, Point.2 AS EndMs,
+            (Point.3)[Place] AS Bad, lagInFrame(Bad) OVER passed AS Before, lagInFrame(StartMs) OVER passed AS BeforeMs,
+            StartMs - BeforeMs > in_a_row_ms AS Apart
+        FROM suspicious
+        ARRAY JOIN Points AS Point
+        WINDOW passed AS (
+            PARTITION BY RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, Checked
+            ORDER BY StartMs ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        )
+    ),
+    judged AS
+    (
+        -- It begins with two bad samples in a row and ends with two good ones; nothing at all ends with anything.
+        SELECT *,
+            ifNull(last_value(multiIf(
+                Bad IS NULL, 0, has(nothing, Checked), Bad, Before IS NULL OR Apart, 0, Bad = Before, Bad, NULL
+            )) IGNORE NULLS OVER passed, 0) AS Active
+        FROM ordered
+        WINDOW passed AS (
+            PARTITION BY RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, Checked
+            ORDER BY StartMs ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        )
+    ),
+    begun AS
+    (
+        SELECT *, Active AND (Apart OR NOT lagInFrame(Active) OVER passed) AS Begins
+        FROM judged
+        WINDOW passed AS (
+            PARTITION BY RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, Checked
+            ORDER BY StartMs ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        )
+    ),
+    numbered AS
+    (
+        SELECT *, sum(Begins) OVER passed AS Run
+        FROM begun
         WINDOW passed AS (
             PARTITION BY RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, Checked
             ORDER BY StartMs ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
         )
     )
-    WINDOW passed AS (
-        PARTITION BY RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, Checked
-        ORDER BY StartMs ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    )
-)
+SELECT {app:UInt32} AS SdkAppId, RoomId, RoomIdType, UserId, SessionId, PeerId, Stream,
+    toUInt16(Checked) AS AbnormalEventId,
+    fromUnixTimestamp64Milli(min(if(Bad AND ifNull(Before, 0) AND NOT Apart, BeforeMs, StartMs)), 'UTC') AS StartTime,
+    fromUnixTimestamp64Milli(maxIf(EndMs, Bad), 'UTC') AS EndTime
+FROM numbered
 WHERE Active
 GROUP BY RoomId, RoomIdType, UserId, SessionId, PeerId, Stream, Checked, Run
 HAVING NOT has(nothing, Checked) OR EndTime >= StartTime + toIntervalMillisecond(nothing_ms)
