@@ -91,6 +91,8 @@ def sections() -> Iterator[tuple[str, list[str]]]:
 def _lines(tables: dict[str, Table]) -> Iterator[str]:
     yield "Written by `make docs` from the comments in the database. Tables have a key; views have none."
     for title, names in sections():
+        if not names:
+            continue
         yield from ("", f"### {title}")
         for name in names:
             yield from _about(tables[name])

@@ -118,10 +118,12 @@ async def test_everything_is_on_the_page_and_every_column_has_a_comment(settings
     tables = await read_tables(settings)
     assert sorted(tables) == sorted(name for _, names in sections() for name in names)
     assert [table.name for table in tables.values() if not table.comment or not table.columns] == []
+    # Of a view with parameters the database keeps no columns; the views of this section have no comments yet.
+    untold = set(dict(sections())["Experience"])
     bare = [
         f"{table.name}.{column.name}"
         for table in tables.values()
-        if table.engine != "View"
+        if table.engine != "View" or not (table.parameters or table.name in untold)
         for column in table.columns
         if not column.comment
     ]
