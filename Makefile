@@ -57,6 +57,9 @@ test-oracle: setup ## 3,000 drawn scenarios against the oracle, 100 by real proc
 	ORACLE_SCENARIOS=3000 ORACLE_SEED=$(or $(SEED),1) ORACLE_PROCESSES=100 \
 	  $(BIN)/pytest tests/integration/test_oracle.py tests/integration/test_processor_workers.py --timeout=0 $(ARGS)
 
+bench-processor: setup ## CPU time of a sample, beside other frameworks (ARGS="--samples 1000000 --row processor")
+	$(BIN)/python -m tests.bench.processor $(ARGS)
+
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,4 +77,4 @@ docs: setup ## Write the generated pages anew
 clean: ## Remove what the targets above made, the data folder excepted
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup web chromium lock run test test-oracle chaos lint format docs clean
+.PHONY: help setup web chromium lock run test test-oracle bench-processor chaos lint format docs clean
