@@ -12,7 +12,7 @@ from services.processor.memory import SessionMemory, Turn
 from services.processor.quality import EpisodeMemory, QualityFacts
 from services.processor.reload import reload
 from services.processor.tables import UNFIT
-from services.processor.vanished import buckets_of_late
+from services.processor.vanished import Heard, buckets_of_late
 from services.runtime.clock import now_ms
 
 if TYPE_CHECKING:
@@ -75,8 +75,10 @@ class QualityIntake:
             if found.session is not None:
                 self._sessions.adopt(turn, found.key, found.session)
         self._sessions.sweep(turn)
+        heard = [Heard(key, min(found), session.next_ms, True) for key, (session, found) in turn.known.items() if found]
+        heard += [Heard(one.key, min(turn.wanted[one.key]), one.last_ms, False) for one in reloaded]
         await self._store.insert("user_10s", rows)
-        late = await buckets_of_late(self._store, reloaded, turn.wanted, now_ms())
+        late = await buckets_of_late(self._store, heard, now_ms())
         await self._toucher.applications({(app, bucket) for app, bucket, *_ in rows} | late)
         await self._toucher.calls(calls_of(turn.wanted))
 

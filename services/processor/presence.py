@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from schemas.touched import BUCKET_MS
+from services.processor.reported import SILENCE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 Key = tuple[int, str, int, str, int]
 """SdkAppId, room, its type, user, entry in Unix ms."""
+User = tuple[int, str, int, str]
+"""The same without the entry."""
 
 
 class StayEnd(NamedTuple):
@@ -37,42 +40,46 @@ def hours_of(enter_ms: int, exit_ms: int | None, now_ms: int) -> range:
     return range(enter_ms - enter_ms % HOUR_MS, end, HOUR_MS)
 
 
-def presence_rows(before: Mapping[Key, StayEnd], after: Mapping[Key, StayEnd], now_ms: int) -> list[Row]:
-    """Rows of table `presence`, up to `Removed`, that make what was known before into what is known now."""
+def presence_rows(known: Mapping[tuple[Key, int], StayEnd], stays: Stays, now_ms: int) -> list[Row]:
+    """Rows of table `presence`, up to `Removed`, that make what is known of (stay, hour) into what the stays say."""
+    right = {(key, hour): end for key, end in stays.items() for hour in hours_of(key[-1], end.exit_ms, now_ms)}
     rows: list[Row] = []
-    for key in before.keys() | after.keys():
-        if key in before and key in after and before[key] == after[key]:
-            continue
-        *room, user, enter = key
-        app, room_id, room_id_type = room
-        right = hours_of(enter, after[key].exit_ms, now_ms) if key in after else range(0)
-        wrong = hours_of(enter, before[key].exit_ms, now_ms) if key in before else range(0)
-        rows += [(app, hour // 1000, room_id, room_id_type, user, enter, *after[key], False) for hour in right]
-        rows += [
-            (app, hour // 1000, room_id, room_id_type, user, enter, None, "", True)
-            for hour in wrong
-            if hour not in right
-        ]
+    for (key, hour), end in right.items():
+        if known.get((key, hour)) != end:
+            app, room_id, room_id_type, user, enter = key
+            rows.append((app, hour // 1000, room_id, room_id_type, user, enter, *end, False))
+    for key, hour in known.keys() - right.keys():
+        app, room_id, room_id_type, user, enter = key
+        rows.append((app, hour // 1000, room_id, room_id_type, user, enter, None, "", True))
     return rows
 
 
-def changed_buckets(before: Mapping[Key, StayEnd], after: Mapping[Key, StayEnd], now_ms: int) -> set[tuple[int, int]]:
-    """(SdkAppId, bucket in Unix ms) in which somebody is in a room now and was not, or the other way round.
+def changed_buckets(
+    before: Mapping[Key, StayEnd], after: Mapping[Key, StayEnd], seen: Mapping[User, int], now_ms: int
+) -> set[tuple[int, int]]:
+    """(SdkAppId, bucket in Unix ms) in which somebody may be in a room now who was not, or the other way round.
 
-    Stays of which only reports tell are not looked at: their reports touch what they change.
+    Who is in a room may have vanished since the user was last seen, Unix ms. Stays of which only reports tell are not
+    looked at: their reports touch what they change.
     """
     changed: set[tuple[int, int]] = set()
     for key in before.keys() | after.keys():
-        app, enter = key[0], key[-1]
-        ends = sorted(_end(stays.get(key), enter, now_ms) for stays in (before, after))
-        changed.update((app, bucket) for bucket in _buckets(*ends))
+        if before.get(key) == after.get(key):
+            continue
+        app, room_id, room_id_type, user, enter = key
+        seen_ms = seen.get((app, room_id, room_id_type, user), -1)
+        ends = [end for stays in (before, after) for end in _ends(stays.get(key), enter, seen_ms, now_ms)]
+        changed.update((app, bucket) for bucket in _buckets(min(ends), max(ends)))
     return changed
 
 
-def _end(known: StayEnd | None, enter_ms: int, now_ms: int) -> int:
+def _ends(known: StayEnd | None, enter_ms: int, seen_ms: int, now_ms: int) -> tuple[int, ...]:
+    """When the user may have been out of the room."""
     if known is None or known.session_id:
-        return enter_ms
-    return now_ms if known.exit_ms is None else known.exit_ms
+        return (enter_ms,)
+    if known.exit_ms is not None:
+        return (known.exit_ms,)
+    return (now_ms,) if seen_ms < enter_ms else (min(seen_ms + SILENCE_MS, now_ms), now_ms)
 
 
 def _buckets(start_ms: int, end_ms: int) -> Iterable[int]:

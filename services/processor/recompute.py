@@ -30,7 +30,7 @@ class Recomputer:
         """Calls first; applications that a stay changes are touched once more, since they may have another owner."""
         merged = Merged(records)
         for calls in _chunks(sorted(merged.calls.items()), _ROOMS_AT_ONCE):
-            await self._toucher.applications(await recompute_calls(self._store, dict(calls)))
+            await recompute_calls(self._store, self._toucher, dict(calls))
         for applications in _chunks(merged.applications, _ROWS_AT_ONCE):
             rows = [(app, bucket // 1000) for app, bucket in applications]
             await self._store.recompute("present users", rollups.PRESENT, rollups.APPLICATION_STRUCTURE, rows)

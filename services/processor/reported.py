@@ -1,7 +1,8 @@
 """Stays and calls that are known from reports alone. Arithmetic alone.
 
 Room events decide. Where a session of reports overlaps no stay that events tell of the same user, it is a stay of its
-own: in the call that it overlaps, else in one that such sessions make. Silence of 90 s ends it.
+own: in the call that it overlaps, else in one that such sessions make. Silence of 90 s ends that, and so does a call
+that events tell.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def with_reports(calls: Sequence[Call], sessions: Iterable[ReportedSession]) -> 
     reported: Call | None = None
     until_ms = 0
     for stay in alone:
-        if reported is None or stay.enter_ms > until_ms:
+        if reported is None or stay.enter_ms > until_ms or _begins(calls, reported.start_ms, stay.enter_ms):
             reported = Call(start_ms=stay.enter_ms, from_reports=True)
             found.append(reported)
         reported.stays.append(stay)
@@ -64,4 +65,9 @@ def with_reports(calls: Sequence[Call], sessions: Iterable[ReportedSession]) -> 
 
 
 def _overlaps(start_ms: int, end_ms: int | None, session: ReportedSession) -> bool:
-    return start_ms <= session.last_ms and (end_ms is None or end_ms >= session.first_ms)
+    """Ends are exclusive, but that nothing is shorter than a millisecond."""
+    return start_ms < session.last_ms and (end_ms is None or max(end_ms, start_ms + 1) > session.first_ms)
+
+
+def _begins(calls: Iterable[Call], after_ms: int, until_ms: int) -> bool:
+    return any(after_ms < call.start_ms <= until_ms for call in calls)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from services.processor.presence import Stays
     from services.processor.store import Store
     from services.processor.tables import Row
-    from services.processor.touching import Calls
+    from services.processor.touching import Calls, Toucher
 
 Text = tuple[int, str]
 """SdkAppId and a room's text, which a numeric and a string room may share."""
@@ -25,10 +25,11 @@ Room = tuple[int, str, int]
 _STRUCTURE = "SdkAppId UInt32, RoomId String, SinceMs Int64"
 
 # Events before the last call that began before the first new event cannot change anything after it: at the start of a
-# call a room is empty. Where an event does not tell the room's type, any fact may settle it, so all of them are read.
+# call a room is empty. Where an event does not tell the room's type, any fact may settle it, so all of them are read;
+# so they are where a numeric and a string room share the text, since one may be full when the other's call starts.
 _SINCE = """
 SELECT SdkAppId, RoomId,
-    if(countIf(Source = 'untold') > 0, 0, minIf(Since, Source = 'call')) AS Since,
+    if(countIf(Source = 'untold') > 0 OR length(Types) > 1, 0, minIf(Since, Source = 'call')) AS Since,
     arraySort(groupUniqArrayIf(RoomIdType, Source = 'told')) AS Types,
     toUnixTimestamp64Micro(now64(6, 'UTC')) AS ComputedUs
 FROM (
@@ -79,6 +80,14 @@ FROM stay_rows FINAL INNER JOIN touched USING (SdkAppId, RoomId)
 WHERE NOT Removed AND CallTime >= fromUnixTimestamp64Milli(SinceMs, 'UTC')
 """
 
+_KNOWN_PRESENCE = """
+SELECT SdkAppId, RoomId, RoomIdType, UserId, toUnixTimestamp64Milli(EnterTime), toUnixTimestamp(HourTime) * 1000,
+    toUnixTimestamp64Milli(ExitTime), SessionId
+FROM presence FINAL INNER JOIN touched USING (SdkAppId, RoomId)
+WHERE (SdkAppId, RoomId) IN (SELECT SdkAppId, RoomId FROM touched) AND NOT Removed
+    AND EnterTime >= fromUnixTimestamp64Milli(SinceMs, 'UTC')
+    AND HourTime >= (SELECT toStartOfHour(fromUnixTimestamp64Milli(min(SinceMs), 'UTC')) FROM touched)
+"""
 
 _SESSIONS = """
 SELECT SdkAppId, RoomId, RoomIdType, UserId, SessionId, toUnixTimestamp64Milli(min(s.FirstTime)),
@@ -90,15 +99,15 @@ HAVING LastMs >= SinceMs
 """
 
 
-async def recompute_calls(store: Store, touched: Calls) -> set[tuple[int, int]]:
+async def recompute_calls(store: Store, toucher: Toucher, touched: Calls) -> None:
     """Compute the calls of these rooms anew, from the earliest event of each that is new.
 
-    The result is (SdkAppId, bucket in Unix ms) of the ten seconds in which other users are in a room than before.
+    Applications are touched in the ten seconds in which other users are in a room than before.
     """
     asked = [(app, room_id, since_ms) for (app, room_id), since_ms in touched.items()]
     scopes = await store.rows("calls since", _SINCE, _STRUCTURE, asked)
     if not scopes:
-        return set()
+        return
     # The database's clock, before the events are read: who reads later, in whichever process, wins.
     computed_us: int = scopes[0][4]
     types = {(app, room_id): set(known) for app, room_id, _, known, _ in scopes}
@@ -121,14 +130,23 @@ async def recompute_calls(store: Store, touched: Calls) -> set[tuple[int, int]]:
         for room in told.keys() | sessions.keys()
     }
     call_rows, stay_rows = rows_of(calls, computed_us)
-    # Stays first: a reader who finds a call finds its stays.
-    await store.insert("stay_rows", [*stay_rows, *_removed_stays(known_stays, stay_rows, computed_us)])
-    await store.insert("call_rows", [*call_rows, *_removed_calls(known_calls, call_rows, computed_us)])
-    before: Stays = {(*row[:3], *row[4:6]): StayEnd(row[6], row[7]) for row in known_stays}
+    known_presence = await store.rows("known presence", _KNOWN_PRESENCE, _STRUCTURE, since)
+    present = {(tuple(row[:5]), row[5]): StayEnd(*row[6:]) for row in known_presence}
+    before: Stays = {(*row[:3], *row[4:6]): StayEnd(*row[6:]) for row in known_stays}
     after: Stays = {(*row[:3], *row[4:6]): StayEnd(row[6], row[-3]) for row in stay_rows}
     now_ms = computed_us // 1000
-    await store.insert("presence", [(*row, computed_us) for row in presence_rows(before, after, now_ms)])
-    return changed_buckets(before, after, now_ms)
+    # Stays tell until the end what was before: whoever dies on the way leaves it to be done again.
+    await store.insert("presence", [(*row, computed_us) for row in presence_rows(present, after, now_ms)])
+    between: Stays = {key: end for (key, _), end in present.items()}
+    seen: dict[tuple[int, str, int, str], int] = {}
+    for app, room_id, room_id_type, user, _, _, last_ms in reported:
+        key = app, room_id, room_id_type, user
+        seen[key] = max(seen.get(key, last_ms), last_ms)
+    changed = (changed_buckets(known, after, seen, now_ms) for known in (before, between))
+    await toucher.applications(set().union(*changed))
+    # Stays before calls: a reader who finds a call finds its stays.
+    await store.insert("stay_rows", [*stay_rows, *_removed_stays(known_stays, stay_rows, computed_us)])
+    await store.insert("call_rows", [*call_rows, *_removed_calls(known_calls, call_rows, computed_us)])
 
 
 def by_room(events: Iterable[Sequence[Any]], types: Mapping[Text, set[int]]) -> dict[Room, list[RoomEvent]]:
@@ -173,14 +191,16 @@ def rows_of(calls: Mapping[Room, Sequence[Call]], computed_us: int) -> tuple[lis
                     *(app, room_id, room_id_type, call.start_ms),
                     comm_id(app, room_id, room_id_type, call.start_ms),
                     *(call.creator_id, call.scene, call.first_entry_ms),
-                    *((None, None) if call.from_reports else (call.last_exit_ms, call.close_ms)),
+                    # When somebody of whom only reports tell has left is a matter of the time of day.
+                    None if any(stay.session_id for stay in call.stays) else call.last_exit_ms,
+                    call.close_ms,
                     *(call.joined_users, call.from_reports, False, computed_us),
                 )
             )
             stay_rows += [
                 (
                     *(app, room_id, room_id_type, call.start_ms),
-                    # When somebody of whom only reports tell has left is a matter of the time of day.
+                    # As above.
                     *(stay.user_id, stay.enter_ms, None if stay.session_id else stay.exit_ms, stay.role),
                     [at for at, _ in stay.roles],
                     [role for _, role in stay.roles],

@@ -6,15 +6,15 @@ known. One that comes late changes buckets that it has no samples in.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
 
 from schemas.touched import BUCKET_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Iterable
 
     from services.processor.memory import SessionKey
-    from services.processor.reload import Reloaded
     from services.processor.store import Store
 
 REACH_MS = 100_000
@@ -22,25 +22,37 @@ REACH_MS = 100_000
 
 _STRUCTURE = "SdkAppId UInt32, RoomId String, RoomIdType UInt8, UserId String"
 _OPEN = """
-SELECT DISTINCT SdkAppId, RoomId, RoomIdType, UserId FROM presence FINAL
+SELECT SdkAppId, RoomId, RoomIdType, UserId, toUnixTimestamp64Milli(min(p.EnterTime)) FROM presence AS p FINAL
 WHERE HourTime >= now() - INTERVAL 26 HOUR AND ExitTime IS NULL AND NOT Removed AND SessionId = ''
     AND (SdkAppId, RoomId, RoomIdType, UserId) IN (SELECT SdkAppId, RoomId, RoomIdType, UserId FROM touched)
+GROUP BY SdkAppId, RoomId, RoomIdType, UserId
 """
 
 
-async def buckets_of_late(
-    store: Store, found: Sequence[Reloaded], wanted: Mapping[SessionKey, Collection[int]], now_ms: int
-) -> set[tuple[int, int]]:
+class Heard(NamedTuple):
+    """What a turn heard of a session: from its first bucket that changed to the end of its last sample, Unix ms."""
+
+    key: SessionKey
+    first_ms: int
+    last_ms: int
+    in_order: bool
+    """Whether it only went on where it was."""
+
+
+async def buckets_of_late(store: Store, heard: Iterable[Heard], now_ms: int) -> set[tuple[int, int]]:
     """(SdkAppId, bucket in Unix ms) in which somebody may be present now who was not, or the other way round."""
-    late = {(*one.key[:3], one.key[4]): one for one in found if now_ms - one.last_ms > REACH_MS}
+    late: defaultdict[tuple[int, str, int, str], list[Heard]] = defaultdict(list)
+    for one in heard:
+        if now_ms - one.last_ms > REACH_MS:
+            late[*one.key[:3], one.key[4]].append(one)
     if not late:
         return set()
     touched: set[tuple[int, int]] = set()
-    for user in await store.rows("open stays", _OPEN, _STRUCTURE, list(late)):
-        one = late[tuple(user)]
-        first = min(wanted[one.key])
-        # The first that was ever heard of somebody tells that the time since the last was silence.
-        until = now_ms if one.first_ms >= first else one.last_ms + REACH_MS
-        start = first - REACH_MS
-        touched.update((one.key[0], bucket) for bucket in range(start - start % BUCKET_MS, until, BUCKET_MS))
+    for *user, enter_ms in await store.rows("open stays", _OPEN, _STRUCTURE, list(late)):
+        known = late[tuple(user)]
+        first, last = min(one.first_ms for one in known) - REACH_MS, max(one.last_ms for one in known) + REACH_MS
+        if not all(one.in_order for one in known):
+            # It may be the first that is heard of somebody, whom silence made vanish, or bridge a silence.
+            first, last = min(first, enter_ms), now_ms
+        touched.update((user[0], bucket) for bucket in range(first - first % BUCKET_MS, last, BUCKET_MS))
     return touched

@@ -19,11 +19,13 @@ TABLES = (
     "task_intervals",
     "calls",
     "stays",
+    "session_spans",
+    "presence",
     "user_10s",
     "room_10s",
     "app_10s",
 )
-VIEWS = ("episodes", "calls", "stays", "room_10s")
+VIEWS = ("episodes", "calls", "stays", "session_spans", "room_10s")
 OURS = (
     "ArrivalTime",  # when ingest had it
     "InsertedTime",  # when a row was inserted
@@ -36,6 +38,8 @@ OURS = (
 WHERE = {
     # Who was in a room without a report, until the report came; whether that was seen depends on the moment.
     "user_10s": "WHERE Present OR SessionId != ''",
+    # What was taken back depends on what was there before, and in which order the facts came.
+    "presence": "WHERE NOT Removed",
     "app_10s": "WHERE OnlineUsers > 0 OR VideoStutterMs + AudioStutterMs > 0",
 }
 
