@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _TIMEOUT_S = 60
 # Late data of many days in one insert is unusual, and right all the same.
 _INSERT = {"throw_on_max_partitions_per_insert_block": 0}
+_ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\0", "\\0"))
+_to_escape = re.compile(r"[\\\t\n\r\0]").search
 _FAILURES = (ClickHouseError, Error, aiohttp.ClientError, OSError, TimeoutError)
 
 
@@ -159,8 +162,9 @@ def _external(structure: str, rows: Sequence[Sequence[Any]]) -> ExternalData:
 def _escaped(value: object) -> str:
     """A value in ClickHouse's TabSeparated format."""
     text = str(value)
-    for character, escape in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\0", "\\0")):
-        text = text.replace(character, escape)
+    if _to_escape(text):
+        for character, escape in _ESCAPES:
+            text = text.replace(character, escape)
     return text
 
 
