@@ -30,13 +30,21 @@ def draw_calls(seed: int, sdk_app_id: int, now_ms: int) -> DrawnCalls:
         [random.randrange(0, HOUR_MS, GRID_MS), HOUR_MS - random.randrange(0, 300_000, GRID_MS)]
     )
     drawing = _Drawing(random, sdk_app_id)
-    rooms: list[int | str] = random.sample([7, "7", 8, "hall"], random.randint(1, 3))
+    rooms: list[int | str] = random.choice([[7, "7"], random.sample([7, "7", 8, "hall"], random.randint(1, 3))])
     until = max(drawing.room(room, begin) for room in rooms)
     coming = [(True, event) for event in drawing.events] + [(False, report) for report in drawing.reports]
     coming += [item for item in coming if random.random() < 0.1]
     late = random.choice([0, 0, 20_000, 200_000])
+    # Partitions of reports may be behind, and users are in different ones.
+    lag = {user: random.choice([0, 0, 60_000, 300_000]) for user in "abc"}
     order = [
-        (_time(item) + random.choice([0, 0, 0, 0, late, random.randint(0, late)]), random.random()) for item in coming
+        (
+            _time(item)
+            + (0 if item[0] else lag[item[1]["UserId"]])
+            + random.choice([0, 0, 0, 0, late, random.randint(0, late)]),
+            random.random(),
+        )
+        for item in coming
     ]
     coming = [coming[number] for number in sorted(range(len(coming)), key=order.__getitem__)]
     return DrawnCalls(drawing.events, drawing.reports, coming, until + 900_000)
