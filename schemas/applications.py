@@ -9,6 +9,8 @@ from msgspec import Meta, Struct
 from schemas.words import SdkAppId, UnixMs
 
 ApplicationStatus = Literal["enabled", "disabled", "deleted"]
+CallbackSchedule = Literal["vendor", "durable"]
+"""When failed callbacks are tried again: for a minute, as receivers of the vendor know it, or for days."""
 CallbackUrl = Annotated[str, Meta(max_length=2083)]
 
 
@@ -21,6 +23,7 @@ class CallbackConfig(Struct, rename="pascal", omit_defaults=True, frozen=True):
     relay_url: CallbackUrl = ""
     group_urls: dict[str, CallbackUrl] = {}
     """Further groups, the group's number in decimal to its URL."""
+    schedule: CallbackSchedule = "vendor"
 
     def url_of(self, event_group_id: int) -> str:
         """The URL of an event group, empty where none is set."""

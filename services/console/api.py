@@ -214,6 +214,7 @@ def masked(application: Application) -> dict[str, Any]:
         "RecordingCallbackUrl": callback.recording_url,
         "RelayCallbackUrl": callback.relay_url,
         "GroupCallbackUrls": callback.group_urls,
+        "CallbackSchedule": callback.schedule,
     }
 
 

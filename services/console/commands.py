@@ -10,11 +10,12 @@ import logging
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from aiokafka.errors import KafkaError
 
+from schemas.applications import CallbackSchedule
 from services.commandline import data_option, json_option, one_line_errors, print_document, print_json
 from services.console.publisher import publish_newest
 from services.console.rules import GROUPS_WITH_OWN_FIELD, RuleBroken, check_user_id
@@ -85,6 +86,7 @@ def app_show(settings: Settings, sdkappid: int, *, as_json: bool) -> None:
 @click.argument("sdkappid", type=int)
 @click.option("--key", help="Callback key; an empty text removes it.")
 @click.option("--webhook-secret", metavar="SECRET", help="Secret of Standard Webhooks; `new` makes one.")
+@click.option("--schedule", type=click.Choice(get_args(CallbackSchedule)), help="Repeat for a minute or for days.")
 @click.option("--room-url", help="URL for room events; an empty text removes it, as below.")
 @click.option("--media-url", help="URL for media events.")
 @click.option("--recording-url", help="URL for recording events.")
@@ -97,6 +99,7 @@ def app_set_callback(
     sdkappid: int,
     key: str | None,
     webhook_secret: str | None,
+    schedule: CallbackSchedule | None,
     group_urls: tuple[str, ...],
     *,
     as_json: bool,
@@ -105,11 +108,13 @@ def app_set_callback(
     """Set where callbacks go and the key that signs them; what is not named stays as it is."""
     groups = dict(parse_group_url(text) for text in group_urls)
     named = {name: url for name, url in urls.items() if url is not None}
-    if key is None and webhook_secret is None and not groups and not named:
-        raise click.UsageError("nothing to set: give --key, --webhook-secret or a URL")
+    if key is None and webhook_secret is None and schedule is None and not groups and not named:
+        raise click.UsageError("nothing to set: give --key, --webhook-secret, --schedule or a URL")
     secret = secret_of(webhook_secret)
     with opened(settings) as store:
-        application = store.set_callback(sdkappid, key=key, webhook_secret=secret, group_urls=groups, **named)
+        application = store.set_callback(
+            sdkappid, key=key, webhook_secret=secret, schedule=schedule, group_urls=groups, **named
+        )
         publish(settings, store, application)
     print_document(describe(application, with_keys=False), as_json=as_json)
 
@@ -261,6 +266,7 @@ def describe(application: Application, *, with_keys: bool) -> dict[str, Any]:
         "RecordingCallbackUrl": callback.recording_url,
         "RelayCallbackUrl": callback.relay_url,
         "GroupCallbackUrls": callback.group_urls,
+        "CallbackSchedule": callback.schedule,
     }
 
 

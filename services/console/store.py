@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from schemas.applications import Application, ApplicationRecord, ApplicationStatus
+from schemas.applications import Application, ApplicationRecord, ApplicationStatus, CallbackSchedule
 from schemas.callbacks import WEBHOOK_PREFIX
 from services.console.rules import (
     RuleBroken,
@@ -134,10 +134,11 @@ class ApplicationStore:
         *,
         key: str | None = None,
         webhook_secret: str | None = None,
+        schedule: CallbackSchedule | None = None,
         group_urls: dict[str, str] | None = None,
         **urls: str,
     ) -> Application:
-        """Change callback key, secret and URLs; what is not named stays, an empty text removes.
+        """Change callback key, secret, schedule and URLs; what is not named stays, an empty text removes.
 
         With a key or secret the next one to it goes too: nothing is left that it could follow.
 
@@ -150,6 +151,8 @@ class ApplicationStore:
             application = self._alive(connection, sdk_app_id, for_update=True)
             groups = {**application.callback.group_urls, **(group_urls or {})}
             changes: dict[str, object] = {**urls, "group_urls": {name: url for name, url in groups.items() if url}}
+            if schedule is not None:
+                changes["schedule"] = schedule
             callback = msgspec.structs.replace(application.callback, **changes)
             cleared = {f"next_{name}": "" for name in keys}
             return self._change(connection, application, callback=callback, **keys, **cleared)

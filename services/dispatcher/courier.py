@@ -10,7 +10,7 @@ from schemas.keys import event_key
 from schemas.topics import DEAD_LETTERS, DELIVERIES
 from services.dispatcher import metrics
 from services.dispatcher.pressure import strains
-from services.dispatcher.schedule import Schedule, VendorSchedule
+from services.dispatcher.schedule import DurableSchedule, Schedule, VendorSchedule
 from services.dispatcher.sender import Answer
 from services.dispatcher.signing import request_headers
 from services.runtime.journal import Entry
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from schemas.applications import CallbackSchedule
     from schemas.deliveries import DeliveryAttempt, Outcome
     from services.dispatcher.delivery import Delivery
     from services.dispatcher.lane import RetryLane
@@ -64,10 +65,17 @@ class Courier:
         self._on_landed = on_landed
         self._on_wait = on_wait
         self._on_done = on_done
-        self._schedule: Schedule = VendorSchedule(
-            interval_ms=round(settings.callback_retry_interval_s * 1000),
-            window_ms=round(settings.callback_retry_window_s * 1000),
-        )
+        self._schedules: dict[CallbackSchedule, Schedule] = {
+            "vendor": VendorSchedule(
+                interval_ms=round(settings.callback_retry_interval_s * 1000),
+                window_ms=round(settings.callback_retry_window_s * 1000),
+            ),
+            "durable": DurableSchedule(
+                base_ms=round(settings.callback_durable_base_s * 1000),
+                cap_ms=round(settings.callback_durable_cap_s * 1000),
+                window_ms=round(settings.callback_durable_window_s * 1000),
+            ),
+        }
 
     async def attempt(self, delivery: Delivery, endpoint: Endpoint, *, retry: bool) -> None:
         """Make an attempt that has its turn."""
@@ -104,7 +112,11 @@ class Courier:
 
     async def _post(self, delivery: Delivery, callback_ts: int, now_ms: int) -> Answer | None:
         """Send; None where it is too late for it."""
-        if delivery.attempts and not delivery.owed and self._schedule.over(delivery.window_start_ms, now_ms):
+        if (
+            delivery.attempts
+            and not delivery.owed
+            and self._schedule_of(delivery).over(delivery.window_start_ms, now_ms)
+        ):
             return None
         application = self._applications.get(delivery.event.sdk_app_id)
         if application is None:
@@ -113,13 +125,20 @@ class Courier:
         headers = request_headers(application, body, delivery.delivery_id, now_ms)
         return await self._sender.post(delivery.url, body, headers)
 
+    def _schedule_of(self, delivery: Delivery) -> Schedule:
+        """The schedule that the application has today."""
+        application = self._applications.get(delivery.event.sdk_app_id)
+        return self._schedules["vendor" if application is None else application.callback.schedule]
+
     async def _settle(self, delivery: Delivery, answer: Answer, callback_ts: int, started_ms: int) -> None:
         """Write down an attempt and what follows from it."""
         now_ms = self._clock()
         due_ms: int | None = None
         outcome: Outcome = "delivered"
         if not answer.succeeded:
-            due_ms = self._schedule.next_attempt(delivery.attempts, delivery.window_start_ms, now_ms)
+            due_ms = self._schedule_of(delivery).next_attempt(
+                delivery.attempts, delivery.window_start_ms, now_ms, answer.retry_after_ms
+            )
             outcome = "failed" if due_ms is not None else "given-up"
         metrics.ATTEMPTS.labels(outcome, answer.error_class).inc()
         metrics.ATTEMPT_SECONDS.observe(answer.duration_ms / 1000)

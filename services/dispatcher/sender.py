@@ -8,6 +8,8 @@ import io
 import re
 import ssl
 import time
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Self
@@ -33,6 +35,7 @@ MAX_RESPONSE = 64 * 1024
 _KEEP_ALIVE_S = 15.0
 _DNS_CACHE_S = 10
 _STREAMED_BYTES = 1 << 20
+_SECONDS = re.compile(r"[0-9]{1,9}")
 _VISIBLE = re.compile(r"[!-~]*")
 USER_AGENT = f"Roompulse/{version('roompulse')}"
 
@@ -46,6 +49,8 @@ class Answer(Struct):
     error_class: str = ""
     error: str = ""
     response: str = ""
+    retry_after_ms: int = 0
+    """How long the endpoint asked to be left alone, 0 where it did not ask."""
 
     @property
     def succeeded(self) -> bool:
@@ -99,6 +104,7 @@ class HttpSender:
                 self._session.post(target, data=data, headers=headers, allow_redirects=False) as response,
             ):
                 answer.status = response.status
+                answer.retry_after_ms = retry_after_ms(response.headers.get("Retry-After", ""), time.time())
                 await _read(response, answer)
         except TimeoutError:
             answer.error_class, answer.error = "timeout", f"no complete answer within {self._timeout_s:g} s"
@@ -126,6 +132,18 @@ async def _read(response: aiohttp.ClientResponse, answer: Answer) -> None:
             return
     if response.status != 200:
         answer.error_class, answer.error = "status", f"status {response.status}"
+
+
+def retry_after_ms(header: str, now_s: float) -> int:
+    """Milliseconds that a header `Retry-After` asks for, in either of its two forms; 0 where it is none."""
+    if _SECONDS.fullmatch(header):
+        return int(header) * 1000
+    try:
+        date = parsedate_to_datetime(header)
+        # A date without a zone means the one that HTTP has.
+        return max(0, round((date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now_s) * 1000))
+    except (ValueError, OverflowError):
+        return 0
 
 
 def classify(error: BaseException) -> str:

@@ -106,6 +106,12 @@ class Settings(BaseSettings):
     """Seconds between a failure and the next attempt, the first retry excepted, which comes at once."""
     callback_retry_window_s: float = Field(default=60, ge=0)
     """Seconds after the first attempt in which further attempts begin."""
+    callback_durable_base_s: float = Field(default=5, ge=0.001)
+    """Durable schedule: seconds from the first failure to the next attempt at most, doubled after each further one."""
+    callback_durable_cap_s: float = Field(default=3600, ge=0.001)
+    """Durable schedule: seconds between a failure and the next attempt at most, `Retry-After` included."""
+    callback_durable_window_s: float = Field(default=72 * 3600, ge=0)
+    """Durable schedule: seconds after the first attempt in which further attempts begin."""
     callback_in_flight: int = Field(default=1000, ge=1)
     """Attempts that one dispatcher has in the air at the same time."""
     callback_in_flight_per_endpoint: int = Field(default=64, ge=1)

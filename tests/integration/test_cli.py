@@ -116,6 +116,7 @@ def test_create_show_list_and_set_callback_speak_the_vendors_names(cli: Cli, one
         "RecordingCallbackUrl": "",
         "RelayCallbackUrl": "",
         "GroupCallbackUrls": {},
+        "CallbackSchedule": "vendor",
     }
     base = "http://127.0.0.1:9000"
     options = ["--key", "Key0", "--room-url", f"{base}/r", "--media-url", f"{base}/m", "--recording-url", f"{base}/c"]
@@ -134,10 +135,13 @@ def test_create_show_list_and_set_callback_speak_the_vendors_names(cli: Cli, one
     assert cli.document("app", "set-callback", "1400000001", *options) == masked
     assert cli.document("app", "show", "1400000001") == changed
     assert cli.document("app", "list") == {"Applications": [masked]}
+    durable = cli.document("app", "set-callback", "1400000001", "--schedule", "durable")
+    assert durable == {**masked, "CallbackSchedule": "durable"}
     removed = cli.document("app", "set-callback", "1400000001", "--key", "", "--room-url", "", "--group-url", "7=")
     assert (removed["CallbackKey"], removed["RoomCallbackUrl"]) == ("", "")
     assert removed["MediaCallbackUrl"] == f"{base}/m"
     assert removed["GroupCallbackUrls"] == {"9": f"{base}/9"}
+    assert removed["CallbackSchedule"] == "durable"
 
 
 def test_keys_and_secrets_are_rotated(cli: Cli, one: Any) -> None:

@@ -110,6 +110,7 @@ async def test_applications_come_without_secrets(
         "RecordingCallbackUrl": "",
         "RelayCallbackUrl": "",
         "GroupCallbackUrls": {},
+        "CallbackSchedule": "vendor",
     }
 
 

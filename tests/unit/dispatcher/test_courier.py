@@ -202,6 +202,33 @@ async def test_after_a_time_without_a_dispatcher_one_more_attempt_is_made(world:
     assert world.rows()[-1].outcome == "delivered"
 
 
+async def test_the_durable_schedule_goes_on_with_renewed_bytes(world: World) -> None:
+    assert world.application is not None
+    durable = CallbackConfig(room_url="http://a.example/", schedule="durable")
+    world.application = msgspec.structs.replace(
+        world.application, callback=durable, webhook_secret="whsec_" + "MTIz" * 8
+    )
+    delivery = delivery_of()
+    busy = Answer(status=503, error_class="status", retry_after_ms=120_000)
+    await world.attempt(delivery, answers=[busy])
+    assert delivery.due_ms == world.now_ms + 120_000
+    record = world.lane_values()[-1]
+    assert record is not None
+    assert record.due_ms == delivery.due_ms
+    # Another dispatcher finds it in the lane in time: it neither comes earlier nor is its window longer.
+    found = Delivery.of_record(record, delivery.partition, world.now_ms + 60_000)
+    assert (found.due_ms, found.excused_ms, found.owed) == (delivery.due_ms, 0, False)
+    found.url = delivery.url
+    world.now_ms = found.due_ms
+    await world.attempt(found, answers=[FINE])
+    (_, first, first_headers, _), (_, second, second_headers, _) = world.sent
+    assert (b'"CallbackTs":1000000,' in first, b'"CallbackTs":1120000,' in second) == (True, True)
+    assert second_headers["Sign"] == sign("Key1", second)
+    assert second_headers["webhook-id"] == first_headers["webhook-id"]
+    assert (first_headers["webhook-timestamp"], second_headers["webhook-timestamp"]) == ("1000", "1120")
+    assert [row.outcome for row in world.rows()] == ["failed", "delivered"]
+
+
 async def test_a_stale_callback_is_in_the_lane_before_it_is_sent(world: World) -> None:
     delivery = delivery_of(accepted_ms=world.now_ms - SAME_BYTES_MS - 1)
     await world.attempt(delivery, answers=[FINE])

@@ -13,7 +13,7 @@ import pytest
 
 from services.dispatcher.addresses import AddressGuard
 from services.dispatcher.resolver import ThreadResolver
-from services.dispatcher.sender import HttpSender
+from services.dispatcher.sender import HttpSender, retry_after_ms
 from tests.support.receiver import Received, Receiver, raw, reply
 
 if TYPE_CHECKING:
@@ -159,6 +159,39 @@ async def test_a_connection_that_is_closed_under_a_request_is_a_failure_and_the_
         answers = [await sender.post(url, b"{}", {}) for _ in range(3)]
     assert [answer.error_class for answer in answers] == ["", "reset", ""]
     assert [request.connection for request in receiver.requests] == [1, 1, 2]
+
+
+SOME_TIME_S = 1_700_000_000
+"""Tue, 14 Nov 2023 22:13:20 GMT."""
+
+
+@pytest.mark.parametrize(
+    ("header", "asked_ms"),
+    [
+        ("120", 120_000),
+        ("0", 0),
+        ("Tue, 14 Nov 2023 22:14:20 GMT", 60_000),
+        ("Tue, 14 Nov 2023 22:14:20 -0000", 60_000),
+        ("Tue, 14 Nov 2023 22:12:20 GMT", 0),
+        ("", 0),
+        ("-5", 0),
+        ("1.5", 0),
+        ("²", 0),
+        ("9" * 5_000, 0),
+        ("soon", 0),
+        ("Tue, 14 Nov 99999 22:14:20 GMT", 0),
+        ("Tue, 14 Nov 2023 22:14:20 +99999999999999999999", 0),
+    ],
+)
+def test_what_an_endpoint_asks_for(header: str, asked_ms: int) -> None:
+    assert retry_after_ms(header, SOME_TIME_S) == asked_ms
+
+
+async def test_an_answer_tells_what_its_endpoint_asked_for() -> None:
+    async with Receiver() as receiver, sender_to("127.0.0.0/8") as sender:
+        url = receiver.script("/", reply(503, headers=(("Retry-After", "7"),)))
+        answer = await sender.post(url, b"{}", {})
+    assert (answer.status, answer.retry_after_ms) == (503, 7_000)
 
 
 async def test_compressed_answers_are_not_unpacked() -> None:
