@@ -55,7 +55,8 @@ chaos: setup ## kill -9 of every part amid 200,000 samples, again and again (abo
 
 test-oracle: setup ## 3,000 drawn scenarios against the oracle, 100 by real processes (about 20 minutes)
 	ORACLE_SCENARIOS=3000 ORACLE_SEED=$(or $(SEED),1) ORACLE_PROCESSES=100 \
-	  $(BIN)/pytest tests/integration/test_oracle.py tests/integration/test_processor_workers.py --timeout=0 $(ARGS)
+	  $(BIN)/pytest tests/integration/test_oracle.py tests/integration/test_calls_oracle.py \
+	  tests/integration/test_processor_workers.py --timeout=0 $(ARGS)
 
 bench-processor: setup ## CPU time of a sample, beside other frameworks (ARGS="--samples 1000000 --row processor")
 	$(BIN)/python -m tests.bench.processor $(ARGS)
