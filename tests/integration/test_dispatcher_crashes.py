@@ -125,6 +125,29 @@ async def test_waiting_callbacks_outlive_a_crash_however_long_it_lasts(world: Wo
     assert not [row for row in rows if row.outcome == "given-up"]
 
 
+async def test_a_restart_neither_hastens_nor_loses_what_is_due_by_the_durable_schedule(
+    world: World, receiver: Receiver
+) -> None:
+    settings = world.settings.model_copy(
+        update={"callback_durable_base_s": 0.1, "callback_durable_cap_s": 6.0, "callback_retry_window_s": 0.1}
+    )
+    busy = reply(503, headers=(("Retry-After", "6"),))
+    application = await world.application(room_url=receiver.script("/durable", busy), schedule="durable")
+    async with process(settings) as dispatcher:
+        await world.publish(*(room_event(application, 1 + number, f"u{number}") for number in range(20)))
+        await world.attempts_when(application.sdk_app_id, lambda rows: len(rows) == 20)
+        receiver.script("/durable", reply())
+        assert len(await world.lane(application.sdk_app_id)) == 20
+        await asyncio.to_thread(dispatcher.kill9)
+        dispatcher.launch()
+        rows = await world.attempts_when(
+            application.sdk_app_id, lambda rows: sum(row.outcome == "delivered" for row in rows) == 20
+        )
+    assert len(rows) == len(receiver.at("/durable")) == 40
+    failed = {row.delivery_id: row.started_ms for row in rows if row.outcome == "failed"}
+    assert all(row.started_ms - failed[row.delivery_id] >= 6_000 for row in rows if row.outcome == "delivered")
+
+
 async def test_the_same_event_after_a_restart(world: World, receiver: Receiver) -> None:
     application = await world.application(room_url=receiver.url("/once"))
     event = room_event(application, 7, "first", event_id="only-once")
