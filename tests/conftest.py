@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from services.processor.store import Store
 from services.runtime.clickhouse import migrate
+from services.runtime.settings import Settings
 from services.runtime.topics import ensure_topics
 from tests.support.clickhouse import ClickHouseServer, free_port
 from tests.support.kafka import KafkaBroker
 from tests.support.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from services.runtime.settings import Settings
+    from collections.abc import AsyncIterator, Iterator
 
 # The same examples every time, and a busy machine is no reason to fail.
 hypothesis.settings.register_profile(
@@ -50,6 +50,22 @@ def stack(
     """Both servers and a data folder; services are started by `stack.start("ingest", …)`."""
     with Stack(tmp_path_factory.mktemp("stack"), kafka=kafka, clickhouse=clickhouse) as stack:
         yield stack
+
+
+@pytest.fixture(scope="module")
+async def tables(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of a ClickHouse with its tables made, for what needs no Kafka."""
+    settings = Settings(data=tmp_path_factory.mktemp("tables"), clickhouse_url=f"http://127.0.0.1:{clickhouse.port}")
+    await migrate(settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+async def store(tables: Settings) -> AsyncIterator[Store]:
+    """The processor's way to these tables."""
+    store = Store(tables)
+    yield store
+    await store.close()
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from schemas.reports import LocalStream, RemoteStream, Sample
     from services.runtime.settings import Settings
 
-Kind = Literal["no-audio", "frame-rate", "cpu"]
 Cause = Literal["loss", "rtt", "device", "encoder", "decoder", "unknown"]
 
 LOOK_BACK_MS = 10_000

@@ -50,15 +50,12 @@ class QualityIntake:
     async def take(self, records: Iterable[QualityRecord]) -> None:
         """Return when all that follows from the records is in ClickHouse or on its way in Kafka."""
         turn = Turn()
-        fitting: list[AcceptedReport] = []
         records = list(records)
         try:
-            for record in records:
-                fitting += record.reports
-            facts = QualityFacts(fitting)
+            facts = _facts_of(records)
         except UNFIT:
             records = [record._replace(reports=_fitting(record.reports)) for record in records]
-            facts = QualityFacts([report for record in records for report in record.reports])
+            facts = _facts_of(records)
         for partition, offset, reports in records:
             self._sessions.take(turn, partition, offset, reports)
         stutters = self._episodes.rows(facts)
@@ -107,6 +104,10 @@ def calls_of(wanted: Mapping[SessionKey, Iterable[int]]) -> Calls:
         first = min(buckets)
         calls[app, room_id] = min(calls.get((app, room_id), first), first)
     return calls
+
+
+def _facts_of(records: Iterable[QualityRecord]) -> QualityFacts:
+    return QualityFacts([report for record in records for report in record.reports])
 
 
 def _fitting(reports: Iterable[AcceptedReport]) -> list[AcceptedReport]:

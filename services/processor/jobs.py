@@ -65,6 +65,11 @@ class Progress:
         )
 
 
+def since_of(until_us: int) -> str:
+    """From when on a job has to look for what changed, as a parameter of ClickHouse."""
+    return f"{max(0, until_us - OVERLAP_US) / 1e6:.6f}"
+
+
 class CoarserRollups:
     """Keeps the rollups of one length of buckets up to date."""
 
@@ -77,7 +82,7 @@ class CoarserRollups:
     async def run(self, store: Store) -> None:
         """Compute the buckets of which something finer was computed."""
         until_us, now_us = await self._progress.begin(store)
-        since = {"since": f"{max(0, until_us - OVERLAP_US) / 1e6:.6f}"}
+        since = {"since": since_of(until_us)}
         await store.execute(f"{self.name}, users", self._coarser.users, since)
         await store.execute(f"{self.name}, applications", self._coarser.applications, since)
         await self._progress.done(store, now_us)

@@ -66,8 +66,7 @@ GROUP BY {_SESSION}, PeerId, Stream, BegunMs
 """  # noqa: S608
 
 _ENDS = """
-SELECT SdkAppId, RoomId, RoomIdType, any(s.UserShard), UserId, SessionId, toUnixTimestamp64Milli(min(s.FirstTime)),
-    toUnixTimestamp64Milli(max(s.LastTime))
+SELECT SdkAppId, RoomId, RoomIdType, any(s.UserShard), UserId, SessionId, toUnixTimestamp64Milli(max(s.LastTime))
 FROM sessions AS s
 WHERE (SdkAppId, RoomId, RoomIdType, UserId, SessionId) IN (
     SELECT SdkAppId, RoomId, RoomIdType, UserId, SessionId FROM touched)
@@ -82,9 +81,8 @@ class Reloaded(NamedTuple):
     rows: list[Row]
     session: Session | None
     """The session as of now, None where there are later facts than were asked for."""
-    first_ms: int
     last_ms: int
-    """Start of the first sample of all, and end of the last."""
+    """End of the last sample of all."""
 
 
 async def reload(store: Store, wanted: Mapping[SessionKey, Collection[int]], thresholds: Thresholds) -> list[Reloaded]:
@@ -104,17 +102,17 @@ async def reload(store: Store, wanted: Mapping[SessionKey, Collection[int]], thr
             await store.rows("sessions' streams", _STREAMS_OF, _STRUCTURE, asked),
             await store.rows("sessions' stutters", _STUTTERS, _STRUCTURE, asked),
         )
-        ends = {tuple(row[:6]): row[6:] for row in await store.rows("sessions' ends", _ENDS, _STRUCTURE, asked)}
+        ends = {tuple(row[:6]): row[6] for row in await store.rows("sessions' ends", _ENDS, _STRUCTURE, asked)}
         for key in part:
             rows: list[Row] = []
             session: Session | None = None
             for first, until in spans[key]:
                 session = facts.session(key, first - LOOK_BACK_MS, until + BUCKET_MS, thresholds)
                 rows += rows_of(key, session, [at for at in wanted[key] if first <= at <= until], thresholds)
-            first_ms, last_ms = ends.get(key, (0, 0))
+            last_ms = ends.get(key, 0)
             if session is not None and last_ms > session.next_ms:
                 session = None
-            found.append(Reloaded(key, rows, session, first_ms, last_ms))
+            found.append(Reloaded(key, rows, session, last_ms))
     return found
 
 

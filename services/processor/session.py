@@ -18,6 +18,7 @@ from services.processor.exceptions import (
 )
 from services.processor.quality import STUTTER_LIMIT_MS
 from services.processor.tables import STREAM_NUMBERS
+from services.processor.usage.tiers import Tier, tier_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from services.processor.exceptions import Cause, Thresholds
     from services.processor.tables import Row
 
-HD_PIXELS, FHD_PIXELS, TWO_K_PIXELS = 1280 * 720, 1920 * 1080, 2560 * 1440
-"""The most pixels of a tier; all received pictures of a moment are added up."""
 AUDIO, SUB = STREAM_NUMBERS["audio"], STREAM_NUMBERS["sub"]
 _KEPT_MS = LOOK_BACK_MS + BUCKET_MS
 """How long before the newest sample facts may still be needed."""
@@ -40,11 +39,12 @@ Stream = tuple[str, int]
 class Sums:
     """What the samples of one bucket add up to, in milliseconds."""
 
-    __slots__ = ("audio_play", "fhd", "hd", "reported", "samples", "two_k", "two_k_plus", "video_play")
+    __slots__ = ("audio_play", "reported", "samples", "tiers", "video_play")
 
     def __init__(self) -> None:
-        self.samples = 0
-        self.reported = self.hd = self.fhd = self.two_k = self.two_k_plus = self.video_play = self.audio_play = 0
+        self.samples = self.reported = self.video_play = self.audio_play = 0
+        self.tiers = [0] * len(Tier)
+        """By what was received, the time without a picture first."""
 
 
 class Session:
@@ -110,15 +110,7 @@ class Session:
             if shown and remote.bitrate != 0:
                 # A picture of unknown size is a picture: no less than the smallest.
                 pixels += (remote.width or 1) * (remote.height or 1)
-        if pixels:
-            if pixels <= HD_PIXELS:
-                sums.hd += duration
-            elif pixels <= FHD_PIXELS:
-                sums.fhd += duration
-            elif pixels <= TWO_K_PIXELS:
-                sums.two_k += duration
-            else:
-                sums.two_k_plus += duration
+        sums.tiers[tier_of(pixels)] += duration
 
     def add_episode(self, peer: str, kind: int, begun: int, length: int) -> None:
         """Note a stutter's length so far."""
@@ -150,10 +142,7 @@ class Session:
         samples = sums.samples + (before.samples if before else 0)
         return (
             sums.reported,
-            sums.hd,
-            sums.fhd,
-            sums.two_k,
-            sums.two_k_plus,
+            *sums.tiers[Tier.HD :],
             video_stutter,
             sums.video_play,
             audio_stutter,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import structlog
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from services.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
+Result = TypeVar("Result")
 
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _TIMEOUT_S = 60
@@ -66,56 +67,38 @@ class Store:
         if not arrow.num_rows:
             return
 
-        async def work(client: AsyncClient) -> None:
-            await client.insert_arrow(table, arrow, settings=_INSERT)
-
-        await self._until_done(f"insert {table}", work)
+        await self._until_done(f"insert {table}", lambda client: client.insert_arrow(table, arrow, settings=_INSERT))
         metrics.ROWS.labels(table).inc(arrow.num_rows)
 
     async def recompute(self, name: str, statement: str, structure: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement that reads an external table `touched` with these rows."""
-
-        async def work(client: AsyncClient) -> None:
-            await client.command(statement, external_data=_external(structure, rows))
-
-        await self._until_done(name, work)
+        external = _external(structure, rows)
+        await self._until_done(name, lambda client: client.command(statement, external_data=external))
 
     async def execute(self, name: str, statement: str, parameters: Mapping[str, Any]) -> None:
         """Run a statement with server-side parameters."""
-
-        async def work(client: AsyncClient) -> None:
-            await client.command(statement, parameters=dict(parameters))
-
-        await self._until_done(name, work)
+        await self._until_done(name, lambda client: client.command(statement, parameters=dict(parameters)))
 
     async def query(self, name: str, query: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         """The rows of a query with server-side parameters."""
-        result: list[Sequence[Sequence[Any]]] = []
-
-        async def work(client: AsyncClient) -> None:
-            result[:] = [(await client.query(query, parameters=dict(parameters))).result_rows]
-
-        await self._until_done(name, work)
-        return result[0]
+        return (
+            await self._until_done(name, lambda client: client.query(query, parameters=dict(parameters)))
+        ).result_rows
 
     async def rows(
         self, name: str, query: str, structure: str, touched: Sequence[Sequence[Any]]
     ) -> Sequence[Sequence[Any]]:
         """The rows of a query that reads an external table `touched` with these rows."""
-        result: list[Sequence[Sequence[Any]]] = []
+        external = _external(structure, touched)
+        result = await self._until_done(name, lambda client: client.query(query, external_data=external))
+        return result.result_rows
 
-        async def work(client: AsyncClient) -> None:
-            result[:] = [(await client.query(query, external_data=_external(structure, touched))).result_rows]
-
-        await self._until_done(name, work)
-        return result[0]
-
-    async def _until_done(self, name: str, work: Callable[[AsyncClient], Awaitable[None]]) -> None:
+    async def _until_done(self, name: str, work: Callable[[AsyncClient], Awaitable[Result]]) -> Result:
         tries = 0
         while True:
             began = time.perf_counter()
             try:
-                await work(await self._connected())
+                result = await work(await self._connected())
             except _FAILURES as error:
                 self.failing = True
                 metrics.STORE_FAILURES.labels(name).inc()
@@ -126,7 +109,7 @@ class Store:
             else:
                 self.failing = False
                 metrics.STORE_SECONDS.labels(name).observe(time.perf_counter() - began)
-                return
+                return result
 
     async def _connected(self) -> AsyncClient:
         async with self._connecting:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from schemas.touched import BUCKET_MS
+from services.processor.reported import SILENCE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from services.processor.memory import SessionKey
     from services.processor.store import Store
 
-REACH_MS = 100_000
-"""90 seconds and a bucket."""
+REACH_MS = SILENCE_MS + BUCKET_MS
 
 _STRUCTURE = "SdkAppId UInt32, RoomId String, RoomIdType UInt8, UserId String"
 _OPEN = """

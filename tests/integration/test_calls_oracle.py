@@ -16,19 +16,16 @@ from schemas.events import read_event
 from services.processor.intake import take_events
 from services.processor.records import event_row
 from services.processor.store import Store
-from services.runtime.clickhouse import migrate
 from services.runtime.clock import now_ms
-from services.runtime.settings import Settings
 from tests.oracle.calls import name_of, online, rooms_of, shown_call, shown_end, spans_of
 from tests.oracle.drawn_calls import DrawnCalls, draw_calls
 from tests.support.processing import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
-    from pathlib import Path
 
     from services.processor.tables import Row
-    from tests.support.clickhouse import ClickHouseServer
+    from services.runtime.settings import Settings
 
 SCENARIOS = int(os.environ.get("ORACLE_SCENARIOS", "60"))
 FIRST_SEED = int(os.environ.get("ORACLE_SEED", "1"))
@@ -53,11 +50,8 @@ class MortalStore(Store):
 
 
 @pytest.fixture(scope="module")
-async def store(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MortalStore]:
-    folder: Path = tmp_path_factory.mktemp("calls")
-    settings = Settings(data=folder, clickhouse_url=f"http://127.0.0.1:{clickhouse.port}")
-    await migrate(settings)
-    store = MortalStore(settings)
+async def store(tables: Settings) -> AsyncIterator[MortalStore]:
+    store = MortalStore(tables)
     yield store
     await store.close()
 

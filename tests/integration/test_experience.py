@@ -8,32 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.processor.store import Store
-from services.runtime.clickhouse import migrate
 from services.runtime.clock import now_ms
-from services.runtime.settings import Settings
 from tests.support.processing import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from tests.support.clickhouse import ClickHouseServer
+    from services.processor.store import Store
+
 
 HOUR_MS, MINUTE_MS, STEP_MS = 3_600_000, 60_000, 2_000
 # Noon of the day before yesterday: everything that begins here is over by now, and its day has no other one's hours.
 T = (now_ms() // (24 * HOUR_MS) - 2) * 24 * HOUR_MS + 12 * HOUR_MS
 _apps = count(1_600_000_001)
-
-
-@pytest.fixture(scope="module")
-async def store(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Store]:
-    folder: Path = tmp_path_factory.mktemp("experience")
-    settings = Settings(data=folder, clickhouse_url=f"http://127.0.0.1:{clickhouse.port}")
-    await migrate(settings)
-    store = Store(settings)
-    yield store
-    await store.close()
 
 
 class Application:

@@ -10,32 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.processor.store import Store
-from services.runtime.clickhouse import migrate
-from services.runtime.settings import Settings
 from tests.oracle.check import check
 from tests.support.processing import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from tests.support.clickhouse import ClickHouseServer
+    from services.processor.store import Store
 
 SCENARIOS = int(os.environ.get("ORACLE_SCENARIOS", "300"))
 FIRST_SEED = int(os.environ.get("ORACLE_SEED", "1"))
 TOGETHER = 20
 """Scenarios of one run, each an application with partitions of its own."""
-
-
-@pytest.fixture(scope="module")
-async def store(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Store]:
-    folder: Path = tmp_path_factory.mktemp("oracle")
-    settings = Settings(data=folder, clickhouse_url=f"http://127.0.0.1:{clickhouse.port}")
-    await migrate(settings)
-    store = Store(settings)
-    yield store
-    await store.close()
 
 
 @pytest.mark.timeout(0)

@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from services.processor.store import Store
-from services.runtime.clickhouse import migrate
-from services.runtime.settings import Settings
 from tests.oracle.check import check
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
-    from tests.support.clickhouse import ClickHouseServer
+    from services.processor.store import Store
     from tests.support.processing import Worker
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +24,7 @@ CHAIN = [
     *(
         f"services.processor.{name}"
         for name in (
+            "usage.tiers",
             "exceptions",
             "quality",
             "session",
@@ -83,7 +81,7 @@ FAULTS = {
         "reload", "range(first - LOOK_BACK_MS, last + 1, BUCKET_MS)", "range(first, last + 1, BUCKET_MS)"
     ),
     "a stale worker overwrites": Fault("session", "(samples << 32) +", "0 *", restless=True),
-    "a bound of a tier is one less": Fault("session", "if pixels <= HD_PIXELS:", "if pixels < HD_PIXELS:"),
+    "a bound of a tier is one less": Fault("usage.tiers", "if pixels <= HD_PIXELS:", "if pixels < HD_PIXELS:"),
     "pictures are charged one by one": Fault("session", "pixels += (remote.width", "pixels = (remote.width"),
     "a muted picture is received": Fault("session", "shown = playing and not muted", "shown = playing"),
     "a stream without bits is received": Fault("session", "if shown and remote.bitrate != 0:", "if shown:"),
@@ -122,15 +120,6 @@ FAULTS = {
         "intake", "for app, bucket, *_ in rows} | late", "for app, bucket, *_ in rows[:0]} | late"
     ),
 }
-
-
-@pytest.fixture(scope="module")
-async def store(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Store]:
-    settings = Settings(data=tmp_path_factory.mktemp("faults"), clickhouse_url=f"http://127.0.0.1:{clickhouse.port}")
-    await migrate(settings)
-    store = Store(settings)
-    yield store
-    await store.close()
 
 
 @contextmanager

@@ -10,33 +10,17 @@ import pytest
 
 from services.processor.jobs import CoarserRollups, PresenceHours, PresentUsers
 from services.processor.rollups import DAYS, HOURS, MINUTES
-from services.processor.store import Store
 from services.processor.usage.jobs import AvUsage, TasksUsage
-from services.runtime.clickhouse import migrate
 from services.runtime.clock import now_ms
-from services.runtime.settings import Settings
 from tests.support.processing import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from tests.support.clickhouse import ClickHouseServer
+    from services.processor.store import Store
 
 HOUR_MS, MINUTE_MS = 3_600_000, 60_000
 # Three hours ago, on the hour: everything that begins here is over by now.
 T = (now_ms() - 3 * HOUR_MS) // HOUR_MS * HOUR_MS
 _apps = count(1_500_000_001)
-
-
-@pytest.fixture(scope="module")
-async def store(clickhouse: ClickHouseServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Store]:
-    folder: Path = tmp_path_factory.mktemp("usage")
-    settings = Settings(data=folder, clickhouse_url=f"http://127.0.0.1:{clickhouse.port}")
-    await migrate(settings)
-    store = Store(settings)
-    yield store
-    await store.close()
 
 
 class Application:

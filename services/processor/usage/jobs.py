@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from schemas.tasks import Robot, TaskInput, TaskInterval, TaskOutput
-from services.processor.jobs import OVERLAP_US, Progress
-from services.processor.usage.slots import BUCKET_MS, SLOT_MS, TaskUsage
+from services.processor.jobs import Progress, since_of
+from services.processor.usage.slots import SLOT_MS, TaskUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -121,8 +121,7 @@ class AvUsage:
     async def run(self, store: Store) -> None:
         """Compute what may have changed since the last time."""
         until_us, now_us = await self._progress.begin(store)
-        times = {"since": _seconds(max(0, until_us - OVERLAP_US)), "now": f"{now_us / 1e6:.3f}"}
-        await store.execute(self.name, AV_USAGE, times)
+        await store.execute(self.name, AV_USAGE, {"since": since_of(until_us), "now": f"{now_us / 1e6:.3f}"})
         await self._progress.done(store, now_us)
 
 
@@ -138,8 +137,7 @@ class TasksUsage:
     async def run(self, store: Store) -> None:
         """Compute the tasks of which an interval is new, from the five minutes on in which the earliest begins."""
         until_us, now_us = await self._progress.begin(store)
-        since = {"since": _seconds(max(0, until_us - OVERLAP_US))}
-        changed = await store.query(self.name, _CHANGED_TASKS, since)
+        changed = await store.query(self.name, _CHANGED_TASKS, {"since": since_of(until_us)})
         asked = [(app, task, start - start % SLOT_MS) for app, task, start in changed]
         for first in range(0, len(asked), _TASKS_AT_ONCE):
             await self._compute(store, asked[first : first + _TASKS_AT_ONCE], now_us)
@@ -153,7 +151,7 @@ class TasksUsage:
         slots, relays = rows_of(intervals, since, now_us)
         known_slots = await store.rows("known task usage", _KNOWN_SLOTS, _STRUCTURE, asked)
         known_relays = await store.rows("known relays", _KNOWN_RELAYS, _STRUCTURE, asked)
-        right_slots = {(*row[:3], row[3], row[4], *row[5:8]) for row in slots}
+        right_slots = {row[:8] for row in slots}
         right_relays = {row[:4] for row in relays}
         gone = [(app, slot, task, *rest) for app, task, slot, *rest in known_slots]
         slots += [(*key, "", 0, 0, 0, 0, 0, 0, now_us) for key in gone if tuple(key) not in right_slots]
@@ -182,7 +180,7 @@ def rows_of(
                     )
                 )
         for (bucket, free), (bits, milliseconds) in usage.relays.items():
-            if bucket >= since[app, task] - since[app, task] % BUCKET_MS:
+            if bucket >= since[app, task]:
                 relays.append((app, bucket // 1000, task, free, bits // 1000, milliseconds, now_us))
     return slots, relays
 
@@ -201,7 +199,3 @@ def _interval(task_id: str, start: int, end: int, task_type: Any, mode: Any, *re
         inputs=msgspec.json.decode(inputs, type=list[TaskInput]),
         outputs=msgspec.json.decode(outputs, type=list[TaskOutput]),
     )
-
-
-def _seconds(microseconds: int) -> str:
-    return f"{microseconds / 1e6:.6f}"

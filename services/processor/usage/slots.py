@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from schemas.touched import BUCKET_MS
 from services.processor.usage.tasks import charges
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from services.processor.usage.tasks import Charge
 
 SLOT_MS = 300_000
-BUCKET_MS = 10_000
 
 
 class SlotKey(NamedTuple):
