@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -27,6 +27,25 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("roompulse")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process that runs a part of the tests hands its crashes of ClickHouse on to the one that tells them."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["crashes"] = ClickHouseServer.crashes
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what such a process handed on."""
+    ClickHouseServer.crashes += getattr(node, "workeroutput", {}).get("crashes", [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The engine is not ours, and a crash of it makes no test fail: it is told."""
+    for crash in ClickHouseServer.crashes:
+        terminalreporter.section("ClickHouse crashed and was started again")
+        terminalreporter.line(crash)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from types import ModuleType
@@ -125,7 +126,7 @@ FAULTS = {
 @contextmanager
 def planted(fault: Fault) -> Iterator[type[Worker]]:
     """The processor with a fault in it; everybody else keeps the right one."""
-    right = {name: sys.modules[name] for name in CHAIN if name in sys.modules}
+    right = {name: import_module(name) for name in CHAIN}
     try:
         for name in CHAIN:
             path = ROOT / f"{name.replace('.', '/')}.py"

@@ -8,11 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
@@ -68,7 +69,13 @@ class ClickHouseServer:
     """`python -m services.embedded.clickhouse` on a data folder; as a context manager it is stopped at the end.
 
     `port` stays the same over restarts. `user` and `password` are the administrator's, as in the ClickHouse URL.
+
+    When the engine, which is not ours, crashes, it is started again, as `roompulse up` does it; what it died of is kept
+    in `crashes`, which the end of a test run tells. An end that our own code chose fails at the end of the block.
     """
+
+    crashes: ClassVar[list[str]] = []
+    """One line for each crash of any server of this process."""
 
     def __init__(
         self,
@@ -120,7 +127,15 @@ class ClickHouseServer:
                 self.kill9()
                 raise TimeoutError(f"ClickHouse was not ready within {timeout} s")
             time.sleep(0.05)
+        threading.Thread(target=self._start_again_after, args=(process,), daemon=True).start()
         return self
+
+    def _start_again_after(self, process: subprocess.Popen[bytes]) -> None:
+        while process.wait() < 0 and self.process is process:
+            said = (self.data / "clickhouse" / "stderr.log").read_text(errors="replace")[-2000:]
+            when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+            self.crashes.append(f"{when} ClickHouse in {self.data} ended with {process.returncode}: {said}")
+            process = self.launch()
 
     def ready(self) -> bool:
         """Whether it answers queries."""
@@ -183,21 +198,22 @@ class ClickHouseServer:
         return self._end(signal.SIGTERM, timeout)
 
     def _end(self, number: int, timeout: float) -> int:
-        if self.process is None:
+        process, self.process = self.process, None
+        if process is None:
             return 0
-        if self.process.poll() is None:
-            self.process.send_signal(number)
+        if process.poll() is None:
+            process.send_signal(number)
         try:
-            return self.process.wait(timeout)
+            return process.wait(timeout)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            process.kill()
+            process.wait()
             raise
-        finally:
-            self.process = None
 
     def __enter__(self) -> Self:
         return self if self.process else self.start()
 
     def __exit__(self, *_: object) -> None:
+        ended = self.process.poll() if self.process else None
         self.stop()
+        assert not ended, f"ClickHouse ended by itself with status {ended}"

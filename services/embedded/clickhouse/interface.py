@@ -57,9 +57,10 @@ class Interface:
         """
         abandoned = []
         for connection in self.connections():
-            with connection:
+            # Who resets it at this moment has no name any more, and the engine sees for itself that it is gone.
+            with connection, suppress(OSError):
+                host, port, *_ = connection.getpeername()
                 if _closed_by_peer(connection):
-                    host, port, *_ = connection.getpeername()
                     abandoned.append(f"(toIPv6('{host}'), {port})")
         if abandoned:
             clients = ", ".join(abandoned)
