@@ -13,6 +13,7 @@ from schemas.deliveries import Outcome
 from services.console import sse
 from services.console.buckets import BUCKET_MS, POINTS, at_point, bucket_of, dense, latest, window_start
 from services.console.errors import ApiError
+from services.console.queries import Narrowed
 from services.console.store import UnknownApplication
 from services.runtime.web import json_answer
 
@@ -134,7 +135,8 @@ class Api:
         outcome = _text(request, "outcome", allowed=("", *get_args(Outcome)))
         search = _text(request, "search")
         until = _bucket(request, default=bucket_of(self._clock()) + BUCKET_MS) + BUCKET_MS
-        attempts = await self._monitor.attempts(sdk_app_id, until_ms=until, limit=limit, outcome=outcome, search=search)
+        narrowed = Narrowed(outcome=outcome, search=search)
+        attempts = await self._monitor.attempts(sdk_app_id, until_ms=until, limit=limit, narrowed=narrowed)
         return _answer({"SdkAppId": sdk_app_id, "Deliveries": attempts})
 
     async def stream(self, request: web.Request) -> web.StreamResponse:

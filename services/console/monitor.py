@@ -13,12 +13,13 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 from services.console import queries
 from services.console.buckets import Point, bucket_of, is_provisional, window_start
 from services.console.metrics import QUERY_FAILURES, QUERY_SECONDS
+from services.console.queries import ANY
 from services.runtime.clickhouse import connect
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.asyncclient import AsyncClient
 
-    from services.console.queries import Query
+    from services.console.queries import Narrowed, Query
     from services.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -55,11 +56,13 @@ class Attempt(TypedDict):
     EventGroupId: int
     EventType: int
     EventTime: int
+    AcceptedTime: int
     RoomId: str
     RoomIdType: int | None
     UserId: str
     TaskId: str
     Url: str
+    CallbackTime: int
     StartedTime: int
     DurationMs: int
     Status: int
@@ -67,6 +70,22 @@ class Attempt(TypedDict):
     ErrorClass: str
     Error: str
     Response: str
+
+
+class PostedEvent(TypedDict):
+    """An event as a media server posted it; `EventInfo` and `Extra` are JSON."""
+
+    EventId: str
+    EventGroupId: int
+    EventType: int
+    EventTime: int
+    ArrivalTime: int
+    RoomId: str
+    RoomIdType: int | None
+    UserId: str
+    TaskId: str
+    EventInfo: str
+    Extra: str
 
 
 class Monitor:
@@ -119,19 +138,23 @@ class Monitor:
         until_ms: int,
         limit: int,
         since_ms: int | None = None,
-        outcome: str = "",
-        search: str = "",
+        narrowed: Narrowed = ANY,
     ) -> list[Attempt]:
-        """The last attempts before a time, the newest first; of one outcome, of rooms whose id holds a text."""
+        """The last attempts before a time, the newest first."""
         rows: list[dict[str, Any]] = []
         for since in [since_ms] if since_ms is not None else [until_ms - span for span in HISTORY_MS]:
             query = queries.attempts(
-                sdk_app_id, since_ms=max(0, since), until_ms=until_ms, limit=limit, outcome=outcome, search=search
+                sdk_app_id, since_ms=max(0, since), until_ms=until_ms, limit=limit, narrowed=narrowed
             )
             rows = await self._rows("attempts", query)
             if len(rows) == limit:
                 break
         return cast("list[Attempt]", rows)
+
+    async def event(self, sdk_app_id: int, event_id: str, *, room: str | None = None) -> PostedEvent | None:
+        """One event, None where the tables do not have it; quicker where its room is known."""
+        rows = await self._rows("event", queries.event(sdk_app_id, event_id, room=room))
+        return cast("PostedEvent", rows[0]) if rows else None
 
     async def _rows(self, name: str, query: Query) -> list[dict[str, Any]]:
         began = time.perf_counter()

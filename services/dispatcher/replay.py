@@ -66,8 +66,8 @@ async def find(settings: Settings, wanted: Wanted) -> list[DeadLetter]:
         bootstrap_servers=settings.kafka_bootstrap, enable_auto_commit=False, isolation_level="read_committed"
     )
     found: dict[str, DeadLetter] = {}
-    await consumer.start()
     try:
+        await consumer.start()
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         starts = await consumer.offsets_for_times(dict.fromkeys(partitions, wanted.since_ms))
@@ -97,8 +97,8 @@ async def _partitions(settings: Settings) -> list[TopicPartition]:
 async def replay(settings: Settings, letters: Sequence[DeadLetter], *, rate: float) -> None:
     """Send callbacks once more, at most `rate` of them a second. Raises `KafkaError`."""
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, acks="all", enable_idempotence=True)
-    await producer.start()
     try:
+        await producer.start()
         began = time.monotonic()
         for number, letter in enumerate(letters):
             await asyncio.sleep(began + number / rate - time.monotonic())

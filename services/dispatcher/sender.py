@@ -38,6 +38,7 @@ _STREAMED_BYTES = 1 << 20
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _VISIBLE = re.compile(r"[!-~]*")
 USER_AGENT = f"Roompulse/{version('roompulse')}"
+_FIXED_HEADERS = {"User-Agent": USER_AGENT, "Content-Type": "application/json"}
 
 
 class Answer(Struct):
@@ -84,7 +85,7 @@ class HttpSender:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=("Accept", "Accept-Encoding"),
-            headers={"User-Agent": USER_AGENT, "Content-Type": "application/json"},
+            headers=_FIXED_HEADERS,
         )
         return self
 
@@ -116,6 +117,12 @@ class HttpSender:
             answer.error_class, answer.error = "own", repr(error)[:MAX_STORED_RESPONSE]
         answer.duration_ms = round((time.perf_counter() - started) * 1000)
         return answer
+
+
+def wire_headers(url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
+    """All headers of a request, those that `post` adds included, as the customer's server sees them."""
+    host = _parse(url).host_port_subcomponent or ""
+    return {"Host": host, **headers, **_FIXED_HEADERS, "Content-Length": str(len(body))}
 
 
 async def _read(response: aiohttp.ClientResponse, answer: Answer) -> None:

@@ -125,7 +125,11 @@ class ApplicationTable:
                 log.warning("application topic out of reach, trying again", error=str(error))
                 await asyncio.sleep(1)
 
-    async def _follow(self) -> None:
+    async def read(self) -> None:
+        """Read the topic to the end that it has now, instead of following it. Raises `KafkaError`."""
+        await self._follow(once=True)
+
+    async def _follow(self, *, once: bool = False) -> None:
         partition = TopicPartition(APPLICATIONS.name, 0)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._settings.kafka_bootstrap,
@@ -134,14 +138,16 @@ class ApplicationTable:
             isolation_level="read_committed",
             fetch_max_wait_ms=250,
         )
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign([partition])
             await consumer.seek_to_beginning(partition)
             end = (await consumer.end_offsets([partition]))[partition]
             while True:
                 if not self.ready and await consumer.position(partition) >= end:
                     self._ready.set()
+                    if once:
+                        return
                     log.info("application table ready", applications=len(self._applications))
                 for records in (await consumer.getmany(timeout_ms=250)).values():
                     for record in records:
