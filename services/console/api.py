@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from schemas.deliveries import Outcome
 from services.console import sse
 from services.console.buckets import BUCKET_MS, POINTS, at_point, bucket_of, dense, latest, window_start
-from services.console.errors import ApiError
-from services.console.queries import Narrowed
-from services.console.store import UnknownApplication
-from services.runtime.web import json_answer
+from services.console.parameters import MAX_TIME_MS, answer, application_of, number, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from schemas.applications import Application
     from services.console.buckets import Latest
@@ -27,19 +23,13 @@ if TYPE_CHECKING:
     from services.console.store import ApplicationStore
     from services.runtime.clock import Clock
 
-MAX_ATTEMPTS = 200
 MAX_ROOMS_A_PAGE = 100
-MAX_DIGITS = 16
 MAX_PAGE = 1_000_000
-MAX_SEARCH = 64
-"""Characters; the longest room id has as many."""
-MAX_TIME_MS = 4_102_444_800_000
 WRITE_TIMEOUT_S = 30.0
 """A viewer who takes nothing for this long is dropped; the page comes back by itself."""
 END_WITHIN_S = 1.0
 SEND_BUFFER_BYTES = 128 * 1024
 """What the system may hold back for a viewer who is slow, beside as much in this process."""
-COMPRESS_FROM_BYTES = 1024
 
 
 class Api:
@@ -60,7 +50,6 @@ class Api:
         router.add_get(f"{application}/live", self.live)
         router.add_get(f"{application}/charts", self.charts)
         router.add_get(f"{application}/rooms", self.rooms)
-        router.add_get(f"{application}/deliveries", self.deliveries)
         router.add_get(f"{application}/stream", self.stream, allow_head=False)
 
     async def end_streams(self) -> None:
@@ -74,12 +63,12 @@ class Api:
     async def applications(self, request: web.Request) -> web.Response:
         """Every application, its secrets masked."""
         applications = await asyncio.to_thread(self._store.all)
-        return _answer({"Applications": [masked(application) for application in applications]})
+        return answer({"Applications": [masked(application) for application in applications]})
 
     async def live(self, request: web.Request) -> web.Response:
         """The tiles: newest settled bucket, or the bucket `at`."""
         sdk_app_id = await self._application(request)
-        return _answer({"SdkAppId": sdk_app_id, "Now": self._clock(), **await self._latest(request, sdk_app_id)})
+        return answer({"SdkAppId": sdk_app_id, "Now": self._clock(), **await self._latest(request, sdk_app_id)})
 
     async def charts(self, request: web.Request) -> web.Response:
         """64 minutes that end with the present bucket, or with `at`: 384 points, unknown ones too."""
@@ -87,7 +76,7 @@ class Api:
         now = self._clock()
         last = _bucket(request, default=bucket_of(now))
         points = await self._monitor.points(sdk_app_id, now, last_bucket_ms=last)
-        return _answer(
+        return answer(
             {
                 "SdkAppId": sdk_app_id,
                 "Now": now,
@@ -101,9 +90,9 @@ class Api:
     async def rooms(self, request: web.Request) -> web.Response:
         """Rooms with users in the newest settled bucket, or in the bucket `at`, paged; `search` in their ids."""
         sdk_app_id = await self._application(request)
-        page = _number(request, "page", default=1, low=1, high=MAX_PAGE)
-        size = _number(request, "size", default=10, low=1, high=MAX_ROOMS_A_PAGE)
-        search = _text(request, "search")
+        page = number(request, "page", default=1, low=1, high=MAX_PAGE)
+        size = number(request, "size", default=10, low=1, high=MAX_ROOMS_A_PAGE)
+        search = text(request, "search")
         bucket: int | None
         if "at" in request.query:
             bucket = _bucket(request, default=0)
@@ -114,7 +103,7 @@ class Api:
         total = 0
         if bucket is not None:
             rooms, total = await self._monitor.rooms(sdk_app_id, bucket, page=page, size=size, search=search)
-        return _answer(
+        return answer(
             {
                 "SdkAppId": sdk_app_id,
                 "BucketTime": bucket,
@@ -124,20 +113,6 @@ class Api:
                 "Rooms": rooms,
             }
         )
-
-    async def deliveries(self, request: web.Request) -> web.Response:
-        """The last attempts to deliver callbacks, one row an attempt; with `at`, those until the end of that bucket.
-
-        `outcome` and `search` (in room ids) narrow them down.
-        """
-        sdk_app_id = await self._application(request)
-        limit = _number(request, "limit", default=50, low=1, high=MAX_ATTEMPTS)
-        outcome = _text(request, "outcome", allowed=("", *get_args(Outcome)))
-        search = _text(request, "search")
-        until = _bucket(request, default=bucket_of(self._clock()) + BUCKET_MS) + BUCKET_MS
-        narrowed = Narrowed(outcome=outcome, search=search)
-        attempts = await self._monitor.attempts(sdk_app_id, until_ms=until, limit=limit, narrowed=narrowed)
-        return _answer({"SdkAppId": sdk_app_id, "Deliveries": attempts})
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: a snapshot, then what changes. Resumes after `Last-Event-ID`."""
@@ -174,14 +149,7 @@ class Api:
             self._streams.pop(transport).set_result(None)
 
     async def _application(self, request: web.Request) -> int:
-        text = request.match_info["id"]
-        try:
-            sdk_app_id = int(text) if len(text) <= MAX_DIGITS else 0
-            return (await asyncio.to_thread(self._store.get, sdk_app_id)).sdk_app_id
-        except UnknownApplication as error:
-            raise ApiError(
-                404, "ResourceNotFound", f"there is no application {text[:MAX_DIGITS]}", "SdkAppId"
-            ) from error
+        return (await application_of(request, self._store)).sdk_app_id
 
     async def _latest(self, request: web.Request, sdk_app_id: int) -> Latest:
         now = self._clock()
@@ -220,31 +188,6 @@ def masked(application: Application) -> dict[str, Any]:
     }
 
 
-def _answer(value: object) -> web.Response:
-    response = json_answer(value, headers={"Cache-Control": "no-store"})
-    if isinstance(response.body, bytes) and len(response.body) >= COMPRESS_FROM_BYTES:
-        response.enable_compression()
-    return response
-
-
 def _bucket(request: web.Request, *, default: int) -> int:
     """The bucket that `at` falls into."""
-    return bucket_of(_number(request, "at", default=default, low=0, high=MAX_TIME_MS))
-
-
-def _text(request: web.Request, name: str, *, allowed: Sequence[str] | None = None) -> str:
-    text = request.query.get(name, "")
-    if allowed is not None and text not in allowed:
-        raise ApiError(400, "InvalidParameter", f"one of {', '.join(filter(None, allowed))}", name)
-    if len(text) > MAX_SEARCH or not text.isprintable():
-        raise ApiError(400, "InvalidParameter", f"a text of at most {MAX_SEARCH} printable characters", name)
-    return text
-
-
-def _number(request: web.Request, name: str, *, default: int, low: int, high: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and low <= int(text) <= high):
-        raise ApiError(400, "InvalidParameter", f"a whole number from {low} to {high}", name)
-    return int(text)
+    return bucket_of(number(request, "at", default=default, low=0, high=MAX_TIME_MS))

@@ -32,7 +32,7 @@ _SETTINGS = {"readonly": 2, "max_execution_time": ANSWER_TIMEOUT_S}
 
 
 class Unavailable(Exception):
-    """ClickHouse cannot answer now; the message says why in a few words that are safe to show."""
+    """What an answer is made of cannot be had now; the message says why in a few words that are safe to show."""
 
 
 class Room(TypedDict):

@@ -25,9 +25,14 @@ def refuse_foreign_pages(*, only_local_names: bool) -> Middleware:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if only_local_names and not is_local_name(request.headers.get("Host", "")):
             raise ApiError(421, "UnauthorizedOperation", "this console is for this machine: call it by its address")
-        # Following a link from elsewhere is fine: the other page does not get to see what it leads to.
-        fetched_by_other = request.headers.get("Sec-Fetch-Site") == "cross-site"
-        if fetched_by_other and request.headers.get("Sec-Fetch-Mode") != "navigate":
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        if request.method in ("GET", "HEAD"):
+            # Following a link from elsewhere is fine: the other page does not get to see what it leads to.
+            foreign = site == "cross-site" and request.headers.get("Sec-Fetch-Mode") != "navigate"
+        else:
+            # Another port of this machine is the same site, yet somebody else's.
+            foreign = site not in ("none", "same-origin")
+        if foreign:
             raise ApiError(403, "UnauthorizedOperation", "not for the pages of other sites")
         return await handler(request)
 

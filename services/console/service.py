@@ -9,12 +9,14 @@ import structlog
 from aiohttp import web
 
 from services.console.api import Api
+from services.console.callbacks import CallbackApi
 from services.console.errors import answer_errors, mark_response
 from services.console.feeds import POLL_S, Feeds
 from services.console.monitor import Monitor
 from services.console.origin import is_loopback, refuse_foreign_pages
 from services.console.pages import DIST, add_pages, add_security_headers
 from services.console.publisher import Publisher
+from services.console.replays import Replays
 from services.console.store import ApplicationStore, DatabaseUnusable
 from services.runtime.clock import Clock, now_ms
 from services.runtime.service import CannotStart
@@ -45,7 +47,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
     async def readiness() -> dict[str, bool]:
         return {"ApplicationsPublished": publisher.ready, "ClickHouse": await monitor.reachable()}
 
-    app = build_app(store, monitor, only_local_names=is_loopback(settings.host))
+    app = build_app(settings, store, monitor, only_local_names=is_loopback(settings.host))
     add_health_routes(app, readiness)
     try:
         runner = await start_site(app, settings, settings.console_port)
@@ -71,6 +73,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
 
 
 def build_app(
+    settings: Settings,
     store: ApplicationStore,
     monitor: Monitor,
     *,
@@ -82,13 +85,16 @@ def build_app(
     """Everything that is served beside health, readiness and metrics."""
     app = web.Application(middlewares=[answer_errors, refuse_foreign_pages(only_local_names=only_local_names)])
     api = Api(store, monitor, Feeds(monitor, clock, poll_s=poll_s), clock)
+    replays = Replays(settings, clock)
 
     async def end_streams(_: web.Application) -> None:
+        await replays.close()
         await api.end_streams()
 
     app.on_response_prepare.append(add_security_headers)
     app.on_response_prepare.append(mark_response)
     app.on_shutdown.append(end_streams)
     api.add_routes(app.router)
+    CallbackApi(settings, store, monitor, replays, clock).add_routes(app.router)
     add_pages(app.router, dist)
     return app

@@ -18,7 +18,7 @@ from services.console.monitor import Monitor, Unavailable
 from services.console.queries import Narrowed
 from services.console.shown import show
 from services.dispatcher.probe import NothingToTest, probe
-from services.dispatcher.replay import Wanted, find, replay
+from services.dispatcher.replay import Wanted, describe, find, replay
 from services.runtime.applications import ApplicationTable
 from services.runtime.clock import now_ms
 from services.runtime.secrets import SecretKeyError
@@ -166,7 +166,7 @@ def callbacks_dead(settings: Settings, *, as_json: bool, **options: Any) -> None
     """List callbacks that were given up, oldest event first."""
     with one_line_errors(KafkaError, OSError):
         letters = asyncio.run(find(settings, wanted_of(**options)))
-    rows = [describe(letter) for letter in letters]
+    rows = [{**describe(letter), "GivenUpTime": _time(letter.given_up_ms)} for letter in letters]
     if as_json:
         print_json({"DeadLetters": rows})
         return
@@ -216,24 +216,6 @@ def wanted_of(
         reasons=frozenset(reasons),
         groups=frozenset(groups),
     )
-
-
-def describe(letter: DeadLetter) -> dict[str, Any]:
-    """A dead letter for people and programs."""
-    event = letter.callback.event
-    return {
-        "DeliveryId": letter.callback.delivery_id,
-        "GivenUpTime": _time(letter.given_up_ms),
-        "Reason": letter.reason,
-        "Attempts": letter.callback.attempts,
-        "Url": letter.url,
-        "EventGroupId": event.event_group_id,
-        "EventType": event.event_type,
-        "EventMsTs": event.event_ms_ts,
-        "RoomId": event.room_id or "",
-        "UserId": event.user_id or "",
-        "TaskId": event.task_id or "",
-    }
 
 
 async def _asked(settings: Settings, work: Callable[[Monitor], Coroutine[Any, Any, T]]) -> T:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -20,7 +20,7 @@ from schemas.retries import DeadLetter
 from schemas.topics import DEAD_LETTERS, EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from services.runtime.settings import Settings
 
@@ -94,7 +94,13 @@ async def _partitions(settings: Settings) -> list[TopicPartition]:
     return [TopicPartition(DEAD_LETTERS.name, partition["partition"]) for partition in topic["partitions"]]
 
 
-async def replay(settings: Settings, letters: Sequence[DeadLetter], *, rate: float) -> None:
+async def replay(
+    settings: Settings,
+    letters: Sequence[DeadLetter],
+    *,
+    rate: float,
+    on_sent: Callable[[DeadLetter], None] = lambda _: None,
+) -> None:
     """Send callbacks once more, at most `rate` of them a second. Raises `KafkaError`."""
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, acks="all", enable_idempotence=True)
     try:
@@ -109,8 +115,27 @@ async def replay(settings: Settings, letters: Sequence[DeadLetter], *, rate: flo
                 value=msgspec.json.encode(event),
                 headers=[(REPLAY_HEADER, b"")],
             )
+            on_sent(letter)
     finally:
         await producer.stop()
+
+
+def describe(letter: DeadLetter) -> dict[str, Any]:
+    """A dead letter for programs."""
+    event = letter.callback.event
+    return {
+        "DeliveryId": letter.callback.delivery_id,
+        "GivenUpTime": letter.given_up_ms,
+        "Reason": letter.reason,
+        "Attempts": letter.callback.attempts,
+        "Url": letter.url,
+        "EventGroupId": event.event_group_id,
+        "EventType": event.event_type,
+        "EventMsTs": event.event_ms_ts,
+        "RoomId": event.room_id or "",
+        "UserId": event.user_id or "",
+        "TaskId": event.task_id or "",
+    }
 
 
 def is_replay(headers: Iterable[tuple[str, bytes]]) -> bool:

@@ -420,7 +420,7 @@ async def test_without_an_application_the_page_says_how_to_make_one(
 ) -> None:
     store = ApplicationStore(Settings(data=tmp_path))
     monitor = Monitor(settings)
-    async with TestServer(build_app(store, monitor)) as server, opened(browser) as page:
+    async with TestServer(build_app(settings, store, monitor)) as server, opened(browser) as page:
         await page.goto(str(server.make_url("/")))
         await expect(page.get_by_test_id("notice-empty")).to_contain_text("roompulse app create --name")
         store.create("newcomer")

@@ -1,11 +1,14 @@
-"""Callbacks as operators see them: `roompulse callbacks …` beside a dispatcher and a processor that run."""
+"""Callbacks as operators see them: `roompulse callbacks …` and the console's interface, beside services that run."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+import aiohttp
+import orjson
 import pytest
 from click.testing import CliRunner, Result
 
@@ -23,6 +26,7 @@ from tests.support.stack import Stack
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from schemas.applications import Application
     from schemas.events import EventRecord
     from tests.support.clickhouse import ClickHouseServer
     from tests.support.kafka import KafkaBroker
@@ -48,7 +52,7 @@ async def stack(
     async with World(stack.settings):
         pass
     with stack:
-        stack.start("dispatcher", "processor")
+        stack.start("dispatcher", "processor", "console")
         yield stack
 
 
@@ -92,6 +96,41 @@ class Commands:
             while not enough(rows := await self.rows(*arguments)):
                 await asyncio.sleep(0.2)
         return rows[::-1]
+
+
+class Console:
+    """The console's interface for one application after the other."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def ask(self, method: str, sdk_app_id: int, path: str, *, status: int = 200, **options: Any) -> Any:
+        url = f"/api/applications/{sdk_app_id}/{path}"
+        async with self._session.request(method, url, **options) as response:
+            content = await response.read()
+            assert response.status == status, content
+            return orjson.loads(content)
+
+    async def get(self, sdk_app_id: int, path: str, **query: Any) -> Any:
+        return await self.ask("GET", sdk_app_id, path, params=query)
+
+    async def post(self, sdk_app_id: int, path: str, body: Any, *, status: int = 200) -> Any:
+        return await self.ask("POST", sdk_app_id, path, json=body, status=status)
+
+    async def replay_when(self, state: str, replay: dict[str, Any]) -> Any:
+        """A replay once it is in a state."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                now = await self.get(replay["SdkAppId"], f"replays/{replay['ReplayId']}")
+                if now["State"] == state:
+                    return now
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def console(stack: Stack) -> AsyncIterator[Console]:
+    async with aiohttp.ClientSession(stack.services["console"].url) as session:
+        yield Console(session)
 
 
 @pytest.fixture
@@ -289,3 +328,167 @@ async def test_unknown_applications_and_ids_are_one_line(commands: Commands, wor
     for arguments, says in cases:
         result = await commands.run(*arguments)
         assert (result.exit_code, says in line_of(result)) == (1, True), says
+
+
+async def given_up(commands: Commands, world: World, receiver: Receiver, path: str, *rooms: str) -> Application:
+    """An application whose callbacks of some rooms were given up one after the other."""
+    app = await world.application(room_url=receiver.script(path, reply(500)))
+    for count, room in enumerate(rooms, 1):
+        await world.publish(room_event(app, room))
+        while len(await commands.rows(app.sdk_app_id, "--outcome", "given-up")) < count:
+            await asyncio.sleep(0.1)
+    return app
+
+
+async def test_over_http_callbacks_are_listed_and_shown(
+    console: Console, commands: Commands, world: World, receiver: Receiver
+) -> None:
+    app = await world.application(room_url=receiver.script("/asked", reply(500), reply()))
+    await world.publish(room_event(app, "lobby", event_id="a/b c%2F?d"))
+    await commands.rows_when(lambda rows: len(rows) == 2, app.sdk_app_id)
+    rows = (await console.get(app.sdk_app_id, "deliveries"))["Deliveries"]
+    assert rows == await commands.rows(app.sdk_app_id)
+    found: dict[str, tuple[dict[str, Any], int]] = {
+        "room": ({"room": "lobby"}, 2),
+        "part of a room": ({"room": "lob"}, 0),
+        "search": ({"search": "OBB"}, 2),
+        "event": ({"event": 103, "group": 1}, 2),
+        "another event": ({"event": 104}, 0),
+        "status": ({"status": 500}, 1),
+        "error": ({"error": "status", "outcome": "failed"}, 1),
+        "url": ({"url": receiver.url("/as")}, 2),
+        "since": ({"since": rows[0]["StartedTime"]}, 1),
+        "until": ({"until": rows[0]["StartedTime"]}, 1),
+    }
+    counts = {
+        name: len((await console.get(app.sdk_app_id, "deliveries", **query))["Deliveries"])
+        for name, (query, _) in found.items()
+    }
+    assert counts == {name: count for name, (_, count) in found.items()}
+    shown = await console.get(app.sdk_app_id, f"deliveries/{rows[0]['DeliveryId']}")
+    assert shown == await console.get(app.sdk_app_id, f"deliveries/{quote('a/b c%2F?d', safe='')}")
+    assert shown == await commands.document("show", app.sdk_app_id, "a/b c%2F?d")
+    assert [one["Outcome"] for one in shown["Attempts"]] == ["failed", "delivered"]
+
+
+async def test_over_http_a_test_callback(console: Console, world: World, receiver: Receiver) -> None:
+    app = await world.application(
+        room_url=receiver.url("/probed"), media_url=receiver.script("/probed-slowly", reply(500, delay=0.5))
+    )
+    told = await console.post(app.sdk_app_id, "test-callback", {})
+    (received,) = receiver.at("/probed")
+    assert (told["Delivered"], told["Request"]["Body"].encode()) == (True, received.body)
+    assert told["Addresses"] == [{"Address": "127.0.0.1", "Permitted": True, "Tried": True}]
+    first = asyncio.create_task(console.post(app.sdk_app_id, "test-callback", {"EventGroupId": 2}))
+    await receiver.wait_for(lambda: bool(receiver.at("/probed-slowly")))
+    busy = await console.post(app.sdk_app_id, "test-callback", {}, status=409)
+    assert busy["Error"]["Code"] == "ResourceInUse"
+    assert ((await first)["Delivered"], (await first)["Status"]) == (False, 500)
+    refused = await console.post(app.sdk_app_id, "test-callback", {"EventGroupId": 4}, status=400)
+    assert (refused["Error"]["Field"], len(receiver.at("/probed"))) == ("EventGroupId", 1)
+
+
+async def test_over_http_what_was_given_up_is_sent_once_more(
+    console: Console, commands: Commands, world: World, receiver: Receiver
+) -> None:
+    app = await given_up(commands, world, receiver, "/replayed", "one", "two")
+    other = await given_up(commands, world, receiver, "/not-replayed", "three")
+    letters = await console.get(app.sdk_app_id, "dead-letters")
+    assert (letters["Total"], [one["RoomId"] for one in letters["DeadLetters"]]) == (2, ["one", "two"])
+    first, second = letters["DeadLetters"]
+    assert (first["Reason"], first["EventType"], first["Url"]) == ("status", 103, receiver.url("/replayed"))
+    for query, count in [
+        ({"until": second["GivenUpTime"]}, 1),
+        ({"since": second["GivenUpTime"]}, 1),
+        ({"reason": "timeout"}, 0),
+        ({"group": 2}, 0),
+        ({"delivery": first["DeliveryId"]}, 1),
+    ]:
+        assert (await console.get(app.sdk_app_id, "dead-letters", **query))["Total"] == count, query
+    limited = await console.get(app.sdk_app_id, "dead-letters", limit=1)
+    assert (limited["Total"], limited["DeadLetters"]) == (2, [first])
+
+    async def replayed(**asked: Any) -> list[str]:
+        """The rooms of the callbacks that a request sends once more."""
+        receiver.script("/replayed", reply())
+        before = len(receiver.at("/replayed"))
+        done = await console.replay_when("done", await console.post(app.sdk_app_id, "replays", asked, status=202))
+        assert done["Sent"] == done["Callbacks"]
+        await receiver.wait_for(lambda: len(receiver.at("/replayed")) == before + done["Sent"])
+        return [request.json["EventInfo"]["RoomId"] for request in receiver.at("/replayed")[before:]]
+
+    assert await replayed(DeliveryIds=[second["DeliveryId"]]) == ["two"]
+    assert await replayed(Until=second["GivenUpTime"]) == ["one"]
+    assert await replayed(Reasons=["timeout"]) == []
+    assert sorted(await replayed(All=True, Rate=1000)) == ["one", "two"]
+    assert len((await console.get(app.sdk_app_id, "replays"))["Replays"]) == 4
+    assert (await console.get(other.sdk_app_id, "replays"))["Replays"] == []
+    shown = await console.get(app.sdk_app_id, f"deliveries/{first['DeliveryId']}")
+    assert shown["State"] == "delivered"
+
+
+async def test_over_http_replays_keep_their_rate_wait_for_each_other_and_are_stopped(
+    console: Console, commands: Commands, world: World, receiver: Receiver
+) -> None:
+    app = await given_up(commands, world, receiver, "/slowly", "one", "two", "three")
+    slow = await console.post(app.sdk_app_id, "replays", {"All": True, "Rate": 0.1}, status=202)
+    waiting = await console.post(app.sdk_app_id, "replays", {"All": True}, status=202)
+    sending = await console.replay_when("sending", slow)
+    assert (sending["Callbacks"], sending["Sent"] <= 1, sending["Rate"]) == (3, True, 0.1)
+    assert (await console.get(app.sdk_app_id, f"replays/{waiting['ReplayId']}"))["State"] == "waiting"
+    stopped = await console.ask("DELETE", app.sdk_app_id, f"replays/{waiting['ReplayId']}")
+    assert (stopped["State"], stopped["Sent"]) == ("stopped", 0)
+    async with asyncio.timeout(WAIT_S):
+        while (await console.get(app.sdk_app_id, f"replays/{slow['ReplayId']}"))["Sent"] == 0:
+            await asyncio.sleep(0.05)
+    stopped = await console.ask("DELETE", app.sdk_app_id, f"replays/{slow['ReplayId']}")
+    assert (stopped["State"], stopped["Sent"]) == ("stopped", 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "says"),
+    [
+        ("replays", {}, 400, "say which"),
+        ("replays", {"Rate": 5}, 400, "say which"),
+        ("replays", {"All": True, "Rate": 0}, 400, "Rate"),
+        ("replays", {"All": True, "Rate": 1001}, 400, "Rate"),
+        ("replays", {"Since": -1}, 400, "Since"),
+        ("replays", {"Everything": True}, 400, "Everything"),
+        ("replays", [], 400, "object"),
+        ("test-callback", {"EventGroupId": 0}, 400, "EventGroupId"),
+        ("test-callback", {"Url": "http://169.254.169.254/"}, 400, "Url"),
+        ("replays", {"DeliveryIds": ["x" * 300_000]}, 413, "bytes"),
+    ],
+)
+async def test_over_http_what_is_wrong_is_refused(
+    console: Console, world: World, path: str, body: Any, status: int, says: str
+) -> None:
+    app = await world.application(room_url="http://127.0.0.1:9/")
+    assert says in (await console.post(app.sdk_app_id, path, body, status=status))["Error"]["Reason"]
+    assert (await console.get(app.sdk_app_id, "replays"))["Replays"] == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, 403),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+    ],
+)
+async def test_pages_of_other_sites_send_nothing(
+    console: Console, world: World, receiver: Receiver, headers: dict[str, str], status: int
+) -> None:
+    path = f"/foreign/{len(receiver.requests)}"
+    app = await world.application(room_url=receiver.url(path))
+    headers = {"Content-Type": "application/json", **headers}
+    await console.ask("POST", app.sdk_app_id, "test-callback", data=b"{}", headers=headers, status=status)
+    assert len(receiver.at(path)) == (status == 200)
+    asked = await console.ask(
+        "OPTIONS", app.sdk_app_id, "test-callback", headers={"Origin": "https://evil.example"}, status=405
+    )
+    assert asked["Error"]["Code"] == "UnsupportedOperation"

@@ -74,7 +74,7 @@ def rollups(application: Application, clickhouse: ClickHouseServer, settings: Se
 async def client(settings: Settings, store: ApplicationStore, tmp_path: Path) -> AsyncIterator[Client]:
     """A console at the time NOW, without built pages."""
     monitor = Monitor(settings)
-    app = build_app(store, monitor, clock=lambda: NOW, poll_s=0.1, dist=tmp_path)
+    app = build_app(settings, store, monitor, clock=lambda: NOW, poll_s=0.1, dist=tmp_path)
     async with TestClient(TestServer(app)) as client:
         yield client
     await monitor.close()
@@ -389,7 +389,7 @@ async def test_pages_of_other_sites_get_nothing(client: Client, headers: dict[st
 async def test_a_console_that_others_reach_has_any_name(store: ApplicationStore, settings: Settings) -> None:
     monitor = Monitor(settings)
     async with (
-        TestClient(TestServer(build_app(store, monitor, only_local_names=False))) as client,
+        TestClient(TestServer(build_app(settings, store, monitor, only_local_names=False))) as client,
         client.get("/api/applications", headers={"Host": "console.example"}) as response,
     ):
         assert response.status == 200
@@ -399,7 +399,7 @@ async def test_a_console_that_others_reach_has_any_name(store: ApplicationStore,
 async def test_a_database_that_cannot_be_read_is_told_of(settings: Settings, tmp_path: Path) -> None:
     store = ApplicationStore(Settings(data=tmp_path / "lost"))
     monitor = Monitor(settings)
-    async with TestClient(TestServer(build_app(store, monitor))) as client:
+    async with TestClient(TestServer(build_app(settings, store, monitor))) as client:
         assert (await get(client, "/api/applications"))["Applications"] == []
         store.close()
         (tmp_path / "lost" / "control.sqlite").write_bytes(b"no database " * 1000)
@@ -620,7 +620,7 @@ async def test_a_clickhouse_that_dies_is_told_of_and_waited_for(
 async def test_missing_tables_are_named(store: ApplicationStore, settings: Settings, application: Application) -> None:
     monitor = Monitor(settings.model_copy(update={"clickhouse_database": "not_there"}))
     async with (
-        TestClient(TestServer(build_app(store, monitor))) as client,
+        TestClient(TestServer(build_app(settings, store, monitor))) as client,
         client.get(f"/api/applications/{application.sdk_app_id}/charts") as response,
     ):
         assert response.status == 503
