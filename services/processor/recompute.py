@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.processor import metrics, rollups
 from services.processor.roomlife import recompute_calls
+from services.processor.store import external
 from services.processor.touching import Merged
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ class Recomputer:
             await recompute_calls(self._store, self._toucher, dict(calls))
         for applications in _chunks(merged.applications, _ROWS_AT_ONCE):
             rows = [(app, bucket // 1000) for app, bucket in applications]
-            await self._store.recompute("present users", rollups.PRESENT, rollups.APPLICATION_STRUCTURE, rows)
-            await self._store.recompute("applications", rollups.APPLICATIONS, rollups.APPLICATION_STRUCTURE, rows)
+            asked = external(rollups.APPLICATION_STRUCTURE, rows)
+            await self._store.recompute("present users", rollups.PRESENT, asked)
+            await self._store.recompute("applications", rollups.APPLICATIONS, asked)
         for scope, touched in (("application", merged.applications), ("call", merged.calls)):
             metrics.TOUCHED.labels(scope).set(len(touched))
 

@@ -10,6 +10,7 @@ from schemas.touched import BUCKET_MS
 from services.processor.exceptions import LOOK_BACK_MS
 from services.processor.memory import rows_of
 from services.processor.session import Session
+from services.processor.store import external
 from services.processor.tables import STREAM_NUMBERS
 
 if TYPE_CHECKING:
@@ -91,18 +92,19 @@ async def reload(store: Store, wanted: Mapping[SessionKey, Collection[int]], thr
     keys = iter(wanted)
     while part := list(islice(keys, _SESSIONS_AT_ONCE)):
         spans = {key: list(spans_of(wanted[key])) for key in part}
-        asked = [
+        buckets = [
             (*key, bucket // 1000)
             for key, known in spans.items()
             for first, last in known
             for bucket in range(first - LOOK_BACK_MS, last + 1, BUCKET_MS)
         ]
+        asked = external(_STRUCTURE, buckets)
         facts = _Facts(
-            await store.rows("sessions' samples", _SAMPLES, _STRUCTURE, asked),
-            await store.rows("sessions' streams", _STREAMS_OF, _STRUCTURE, asked),
-            await store.rows("sessions' stutters", _STUTTERS, _STRUCTURE, asked),
+            await store.rows("sessions' samples", _SAMPLES, asked),
+            await store.rows("sessions' streams", _STREAMS_OF, asked),
+            await store.rows("sessions' stutters", _STUTTERS, asked),
         )
-        ends = {tuple(row[:6]): row[6] for row in await store.rows("sessions' ends", _ENDS, _STRUCTURE, asked)}
+        ends = {tuple(row[:6]): row[6] for row in await store.rows("sessions' ends", _ENDS, asked)}
         for key in part:
             rows: list[Row] = []
             session: Session | None = None

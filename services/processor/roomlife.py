@@ -9,6 +9,7 @@ from schemas.words import NUMERIC_ROOM, STRING_ROOM
 from services.processor.calls import Call, RoomEvent, calls_of, comm_id
 from services.processor.presence import StayEnd, changed_buckets, presence_rows
 from services.processor.reported import ReportedSession, with_reports
+from services.processor.store import external
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -105,20 +106,22 @@ async def recompute_calls(store: Store, toucher: Toucher, touched: Calls) -> Non
     Applications are touched in the ten seconds in which other users are in a room than before.
     """
     asked = [(app, room_id, since_ms) for (app, room_id), since_ms in touched.items()]
-    scopes = await store.rows("calls since", _SINCE, _STRUCTURE, asked)
+    scopes = await store.rows("calls since", _SINCE, external(_STRUCTURE, asked))
     if not scopes:
         return
     # The database's clock, before the events are read: who reads later, in whichever process, wins.
     computed_us: int = scopes[0][4]
     types = {(app, room_id): set(known) for app, room_id, _, known, _ in scopes}
-    since = [(app, room_id, since_ms) for app, room_id, since_ms, _, _ in scopes]
-    reported = await store.rows("room sessions", _SESSIONS, _STRUCTURE, since)
-    if earlier := _begun_before(reported, since):
-        since = [(app, room_id, 0 if (app, room_id) in earlier else since_ms) for app, room_id, since_ms in since]
-        reported = await store.rows("room sessions", _SESSIONS, _STRUCTURE, since)
-    events = await store.rows("room events", _EVENTS, _STRUCTURE, since)
-    known_calls = await store.rows("known calls", _KNOWN_CALLS, _STRUCTURE, since)
-    known_stays = await store.rows("known stays", _KNOWN_STAYS, _STRUCTURE, since)
+    rooms = [(app, room_id, since_ms) for app, room_id, since_ms, _, _ in scopes]
+    since = external(_STRUCTURE, rooms)
+    reported = await store.rows("room sessions", _SESSIONS, since)
+    if earlier := _begun_before(reported, rooms):
+        rooms = [(app, room_id, 0 if (app, room_id) in earlier else since_ms) for app, room_id, since_ms in rooms]
+        since = external(_STRUCTURE, rooms)
+        reported = await store.rows("room sessions", _SESSIONS, since)
+    events = await store.rows("room events", _EVENTS, since)
+    known_calls = await store.rows("known calls", _KNOWN_CALLS, since)
+    known_stays = await store.rows("known stays", _KNOWN_STAYS, since)
 
     sessions: defaultdict[Room, list[ReportedSession]] = defaultdict(list)
     for app, room_id, room_id_type, *session in reported:
@@ -130,7 +133,7 @@ async def recompute_calls(store: Store, toucher: Toucher, touched: Calls) -> Non
         for room in told.keys() | sessions.keys()
     }
     call_rows, stay_rows = rows_of(calls, computed_us)
-    known_presence = await store.rows("known presence", _KNOWN_PRESENCE, _STRUCTURE, since)
+    known_presence = await store.rows("known presence", _KNOWN_PRESENCE, since)
     present = {(tuple(row[:5]), row[5]): StayEnd(*row[6:]) for row in known_presence}
     before: Stays = {(*row[:3], *row[4:6]): StayEnd(*row[6:]) for row in known_stays}
     after: Stays = {(*row[:3], *row[4:6]): StayEnd(row[6], row[-3]) for row in stay_rows}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
+import pyarrow as pa
 import structlog
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 from clickhouse_connect.driver.external import ExternalData
@@ -19,7 +19,6 @@ from services.runtime.clickhouse import connect
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    import pyarrow as pa
     from clickhouse_connect.driver.asyncclient import AsyncClient
 
     from services.processor.tables import Row
@@ -32,8 +31,6 @@ _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _TIMEOUT_S = 60
 # Late data of many days in one insert is unusual, and right all the same.
 _INSERT = {"throw_on_max_partitions_per_insert_block": 0}
-_ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\0", "\\0"))
-_to_escape = re.compile(r"[\\\t\n\r\0]").search
 _FAILURES = (ClickHouseError, Error, aiohttp.ClientError, OSError, TimeoutError)
 
 
@@ -70,10 +67,9 @@ class Store:
         await self._until_done(f"insert {table}", lambda client: client.insert_arrow(table, arrow, settings=_INSERT))
         metrics.ROWS.labels(table).inc(arrow.num_rows)
 
-    async def recompute(self, name: str, statement: str, structure: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run a statement that reads an external table `touched` with these rows."""
-        external = _external(structure, rows)
-        await self._until_done(name, lambda client: client.command(statement, external_data=external))
+    async def recompute(self, name: str, statement: str, touched: ExternalData) -> None:
+        """Run a statement that reads an external table `touched`; see `external`."""
+        await self._until_done(name, lambda client: client.command(statement, external_data=touched))
 
     async def execute(self, name: str, statement: str, parameters: Mapping[str, Any]) -> None:
         """Run a statement with server-side parameters."""
@@ -85,13 +81,9 @@ class Store:
             await self._until_done(name, lambda client: client.query(query, parameters=dict(parameters)))
         ).result_rows
 
-    async def rows(
-        self, name: str, query: str, structure: str, touched: Sequence[Sequence[Any]]
-    ) -> Sequence[Sequence[Any]]:
-        """The rows of a query that reads an external table `touched` with these rows."""
-        external = _external(structure, touched)
-        result = await self._until_done(name, lambda client: client.query(query, external_data=external))
-        return result.result_rows
+    async def rows(self, name: str, query: str, touched: ExternalData) -> Sequence[Sequence[Any]]:
+        """The rows of a query that reads an external table `touched`; see `external`."""
+        return (await self._until_done(name, lambda client: client.query(query, external_data=touched))).result_rows
 
     async def _until_done(self, name: str, work: Callable[[AsyncClient], Awaitable[Result]]) -> Result:
         tries = 0
@@ -137,18 +129,17 @@ def _fitting(table: str, rows: Sequence[Row]) -> pa.Table:
         return to_arrow(table, fitting) if fitting else SCHEMAS[table].empty_table()
 
 
-def _external(structure: str, rows: Sequence[Sequence[Any]]) -> ExternalData:
-    lines = "".join("\t".join(_escaped(value) for value in row) + "\n" for row in rows)
-    return ExternalData(file_name="touched", data=lines.encode(), fmt="TabSeparated", structure=structure)
+def external(structure: str, rows: Sequence[Sequence[Any]]) -> ExternalData:
+    """The table `touched` that goes along with queries, of one row at least; any number of them may read it.
 
-
-def _escaped(value: object) -> str:
-    """A value in ClickHouse's TabSeparated format."""
-    text = str(value)
-    if _to_escape(text):
-        for character, escape in _ESCAPES:
-            text = text.replace(character, escape)
-    return text
+    `structure` is columns with ClickHouse's types, as `"SdkAppId UInt32, RoomId String"`.
+    """
+    names = [column.split()[0] for column in structure.split(", ")]
+    columns = pa.table([pa.array(column) for column in zip(*rows, strict=True)], names=names)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, columns.schema) as file:
+        file.write_table(columns)
+    return ExternalData(file_name="touched", data=sink.getvalue().to_pybytes(), fmt="Arrow", structure=structure)
 
 
 def _first_line(error: BaseException) -> str:

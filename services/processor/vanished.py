@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from schemas.touched import BUCKET_MS
 from services.processor.reported import SILENCE_MS
+from services.processor.store import external
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +49,7 @@ async def buckets_of_late(store: Store, heard: Iterable[Heard], now_ms: int) -> 
     if not late:
         return set()
     touched: set[tuple[int, int]] = set()
-    for *user, enter_ms in await store.rows("open stays", _OPEN, _STRUCTURE, list(late)):
+    for *user, enter_ms in await store.rows("open stays", _OPEN, external(_STRUCTURE, list(late))):
         known = late[tuple(user)]
         first, last = min(one.first_ms for one in known) - REACH_MS, max(one.last_ms for one in known) + REACH_MS
         if not all(one.in_order for one in known):

@@ -10,6 +10,7 @@ import msgspec
 
 from schemas.tasks import Robot, TaskInput, TaskInterval, TaskOutput
 from services.processor.jobs import Progress, since_of
+from services.processor.store import external
 from services.processor.usage.slots import SLOT_MS, TaskUsage
 
 if TYPE_CHECKING:
@@ -145,12 +146,13 @@ class TasksUsage:
 
     async def _compute(self, store: Store, asked: Sequence[tuple[int, str, int]], now_us: int) -> None:
         intervals: defaultdict[tuple[int, str], list[TaskInterval]] = defaultdict(list)
-        for app, task, *columns in await store.rows("task intervals", _INTERVALS, _STRUCTURE, asked):
+        touched = external(_STRUCTURE, asked)
+        for app, task, *columns in await store.rows("task intervals", _INTERVALS, touched):
             intervals[app, task].append(_interval(task, *columns))
         since = {(app, task): since_ms for app, task, since_ms in asked}
         slots, relays = rows_of(intervals, since, now_us)
-        known_slots = await store.rows("known task usage", _KNOWN_SLOTS, _STRUCTURE, asked)
-        known_relays = await store.rows("known relays", _KNOWN_RELAYS, _STRUCTURE, asked)
+        known_slots = await store.rows("known task usage", _KNOWN_SLOTS, touched)
+        known_relays = await store.rows("known relays", _KNOWN_RELAYS, touched)
         right_slots = {row[:8] for row in slots}
         right_relays = {row[:4] for row in relays}
         gone = [(app, slot, task, *rest) for app, task, slot, *rest in known_slots]
