@@ -12,6 +12,10 @@ ApplicationStatus = Literal["enabled", "disabled", "deleted"]
 CallbackSchedule = Literal["vendor", "durable"]
 """When failed callbacks are tried again: for a minute, as receivers of the vendor know it, or for days."""
 CallbackUrl = Annotated[str, Meta(max_length=2083)]
+MonitoringEdition = Literal["free", "standard", "premium"]
+"""How long an application's monitoring is kept, and what of it may be asked for."""
+UtcOffsetMinutes = Annotated[int, Meta(ge=-720, le=840, multiple_of=15)]
+"""How far ahead of UTC an application's days are, by which its usage is rounded."""
 
 
 class CallbackConfig(Struct, rename="pascal", omit_defaults=True, frozen=True):
@@ -60,6 +64,8 @@ class ApplicationRecord(Struct, rename="pascal", omit_defaults=True):
     callback: CallbackConfig = CallbackConfig()
     advanced_permission: bool = False
     description: str = ""
+    monitoring_edition: MonitoringEdition = "premium"
+    utc_offset_minutes: UtcOffsetMinutes = 0
 
 
 class Application(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -81,3 +87,5 @@ class Application(Struct, rename="pascal", frozen=True, kw_only=True):
     callback: CallbackConfig = CallbackConfig()
     advanced_permission: bool = False
     description: str = ""
+    monitoring_edition: MonitoringEdition = "premium"
+    utc_offset_minutes: int = 0

@@ -257,3 +257,28 @@ ENGINE = ReplacingMergeTree
 PARTITION BY toDate(StartedTime)
 ORDER BY (SdkAppId, StartedTime, DeliveryId, Attempt, RequestId)
 COMMENT 'Attempts to deliver callbacks, one row each';
+
+CREATE TABLE IF NOT EXISTS {database}.applications
+(
+    SdkAppId UInt32 COMMENT 'Application',
+    Name String COMMENT 'Its name',
+    Status LowCardinality(String) COMMENT 'enabled, disabled or deleted',
+    MonitoringEdition LowCardinality(String) COMMENT 'free, standard or premium: how long its monitoring is kept',
+    UtcOffsetMinutes Int16 COMMENT 'How far its days are ahead of UTC',
+    CreatedTime DateTime64(3, 'UTC') COMMENT 'When it was created',
+    Version UInt32 COMMENT 'Counts its changes; of two rows of one application the higher counts'
+)
+ENGINE = ReplacingMergeTree(Version)
+ORDER BY SdkAppId
+COMMENT 'Applications as the console has them, without their keys';
+
+CREATE TABLE IF NOT EXISTS {database}.expired
+(
+    SdkAppId UInt32 COMMENT 'Application',
+    Kind LowCardinality(String) COMMENT 'details, summaries, usage or deliveries',
+    Before Date COMMENT 'What is from before this day is gone, or about to go',
+    NotedTime DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC') COMMENT 'When that was decided'
+)
+ENGINE = ReplacingMergeTree(Before)
+ORDER BY (SdkAppId, Kind)
+COMMENT 'How far back an application has data; nothing is computed anew from what is gone';

@@ -239,6 +239,8 @@ def application_records() -> list[ApplicationRecord]:
             ),
             advanced_permission=True,
             description="Lessons",
+            monitoring_edition="standard",
+            utc_offset_minutes=480,
         ),
         ApplicationRecord(
             sdk_app_id=SDK_APP_ID,

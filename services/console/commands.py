@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 from aiokafka.errors import KafkaError
 
-from schemas.applications import CallbackSchedule
+from schemas.applications import CallbackSchedule, MonitoringEdition
 from services.commandline import data_option, json_option, one_line_errors, print_document, print_json
 from services.console.publisher import publish_newest
 from services.console.rules import GROUPS_WITH_OWN_FIELD, RuleBroken, check_user_id
@@ -149,6 +149,24 @@ def app_promote(settings: Settings, sdkappid: int, *, as_json: bool) -> None:
     print_document(describe(application, with_keys=False), as_json=as_json)
 
 
+@app.command("set-monitoring")
+@click.argument("sdkappid", type=int)
+@click.option("--edition", type=click.Choice(get_args(MonitoringEdition)), help="How long monitoring is kept.")
+@click.option("--utc-offset", type=int, metavar="MINUTES", help="How far its days are ahead of UTC.")
+@data_option
+@json_option
+def app_set_monitoring(
+    settings: Settings, sdkappid: int, edition: MonitoringEdition | None, utc_offset: int | None, *, as_json: bool
+) -> None:
+    """Set how long an application's monitoring is kept, and when its days begin."""
+    if edition is None and utc_offset is None:
+        raise click.UsageError("nothing to set: give --edition or --utc-offset")
+    with opened(settings) as store:
+        application = store.set_monitoring(sdkappid, edition=edition, utc_offset_minutes=utc_offset)
+        publish(settings, store, application)
+    print_document(describe(application, with_keys=False), as_json=as_json)
+
+
 @click.group()
 def usersig() -> None:
     """UserSigs, for debugging: in production the customer's server makes them."""
@@ -267,6 +285,8 @@ def describe(application: Application, *, with_keys: bool) -> dict[str, Any]:
         "RelayCallbackUrl": callback.relay_url,
         "GroupCallbackUrls": callback.group_urls,
         "CallbackSchedule": callback.schedule,
+        "MonitoringEdition": application.monitoring_edition,
+        "UtcOffsetMinutes": application.utc_offset_minutes,
     }
 
 

@@ -30,6 +30,13 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_utc_offset(minutes: int) -> int:
+    """A quarter of an hour's multiple, from UTC-12 to UTC+14."""
+    if not -720 <= minutes <= 840 or minutes % 15:
+        raise RuleBroken(f"offset {minutes} from UTC: minutes from -720 to 840, a multiple of 15")
+    return minutes
+
+
 def check_callback_key(key: str) -> str:
     """Empty for none, else letters and digits, at most 32 characters.
 

@@ -13,13 +13,20 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from schemas.applications import Application, ApplicationRecord, ApplicationStatus, CallbackSchedule
+from schemas.applications import (
+    Application,
+    ApplicationRecord,
+    ApplicationStatus,
+    CallbackSchedule,
+    MonitoringEdition,
+)
 from schemas.callbacks import WEBHOOK_PREFIX
 from services.console.rules import (
     RuleBroken,
     check_callback_key,
     check_callback_url,
     check_name,
+    check_utc_offset,
     check_webhook_secret,
 )
 from services.runtime.applications import open_application, seal_application
@@ -187,6 +194,19 @@ class ApplicationStore:
                 next_callback_key="",
                 next_webhook_secret="",
             )
+
+    def set_monitoring(
+        self, sdk_app_id: int, *, edition: MonitoringEdition | None = None, utc_offset_minutes: int | None = None
+    ) -> Application:
+        """Change edition and offset; what is not named stays. Raises `RuleBroken`, `UnknownApplication`."""
+        changes: dict[str, object] = {}
+        if edition is not None:
+            changes["monitoring_edition"] = edition
+        if utc_offset_minutes is not None:
+            changes["utc_offset_minutes"] = check_utc_offset(utc_offset_minutes)
+        with self._writing() as connection:
+            application = self._alive(connection, sdk_app_id, for_update=True)
+            return self._change(connection, application, **changes)
 
     def set_status(self, sdk_app_id: int, status: ApplicationStatus) -> Application:
         """Enable, disable or delete. Raises `UnknownApplication`."""

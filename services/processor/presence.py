@@ -30,14 +30,17 @@ class StayEnd(NamedTuple):
 Stays = dict[Key, StayEnd]
 
 HOUR_MS = 3_600_000
+REACH_MS = 8 * 24 * HOUR_MS
+"""Kafka keeps events for seven days: earlier hours of a stay cannot change any more."""
 AHEAD_MS = 600_000
 """Open stays have a row for the next hour so long before it begins."""
 
 
 def hours_of(enter_ms: int, exit_ms: int | None, now_ms: int) -> range:
-    """The starts of the hours that a stay touches; an open one goes on until a little after now."""
+    """The starts of the hours that a stay touches and that may still change; an open one goes on until after now."""
     end = max(enter_ms + 1, now_ms + AHEAD_MS if exit_ms is None else exit_ms)
-    return range(enter_ms - enter_ms % HOUR_MS, end, HOUR_MS)
+    start = max(enter_ms, now_ms - REACH_MS)
+    return range(start - start % HOUR_MS, end, HOUR_MS)
 
 
 def presence_rows(known: Mapping[tuple[Key, int], StayEnd], stays: Stays, now_ms: int) -> list[Row]:
@@ -49,6 +52,8 @@ def presence_rows(known: Mapping[tuple[Key, int], StayEnd], stays: Stays, now_ms
             app, room_id, room_id_type, user, enter = key
             rows.append((app, hour // 1000, room_id, room_id_type, user, enter, *end, False))
     for key, hour in known.keys() - right.keys():
+        if hour + HOUR_MS <= now_ms - REACH_MS:
+            continue
         app, room_id, room_id_type, user, enter = key
         rows.append((app, hour // 1000, room_id, room_id_type, user, enter, None, "", True))
     return rows

@@ -16,8 +16,10 @@ from faust.types import TP
 
 from schemas.topics import TOUCHED
 from services.processor.app import build_app
+from services.processor.catalogue import Catalogue
 from services.processor.jobs import CoarserRollups, PresenceHours, PresentUsers, run_jobs
 from services.processor.recompute import Recomputer
+from services.processor.retention import Retention
 from services.processor.rollups import DAYS, HOURS, MINUTES
 from services.processor.store import Store
 from services.processor.touching import Toucher
@@ -50,6 +52,8 @@ class ProcessorService:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._instance = instance_name(settings, "processor", settings.processor_port)
+        self._catalogue = Catalogue(settings)
+        self._retention = Retention(settings, lambda: self._catalogue.complete)
         self._app: faust.App | None = None
         self._store: Store | None = None
 
@@ -68,6 +72,11 @@ class ProcessorService:
         """Wait until topics and tables are there. Raises `CannotStart` where they are not as they must be."""
         await self._until_there("Kafka", lambda: ensure_topics(self._settings))
         await self._until_there("ClickHouse", lambda: migrate(self._settings))
+        await self._catalogue.start()
+
+    async def close(self) -> None:
+        """Let go of what outlives `work`."""
+        await self._catalogue.stop()
 
     async def work(self) -> None:
         """Process until cancelled, or until Faust has crashed."""
@@ -80,11 +89,16 @@ class ProcessorService:
                 try:
                     await app.start()
                     self._app = app
-                    jobs = asyncio.create_task(run_jobs(_jobs(toucher), store, self._is_chosen))
+                    jobs = [
+                        asyncio.create_task(run_jobs(some, store, self._is_chosen))
+                        # Deleting may take long, and nobody has to wait for it.
+                        for some in (self._jobs(toucher), [self._retention])
+                    ]
                     try:
                         await _crashed(app)
                     finally:
-                        jobs.cancel()
+                        for task in jobs:
+                            task.cancel()
                     log.error("Faust has crashed", reason=repr(app.crash_reason))
                 finally:
                     self._app = None
@@ -102,6 +116,18 @@ class ProcessorService:
             except Exception:
                 log.exception("the processor begins anew")
             await asyncio.sleep(_PAUSE_S)
+
+    def _jobs(self, toucher: Toucher) -> list[Job]:
+        return [
+            self._catalogue,
+            PresentUsers(toucher),
+            PresenceHours(),
+            AvUsage(),
+            TasksUsage(),
+            CoarserRollups(MINUTES, every_s=60),
+            CoarserRollups(HOURS, every_s=300),
+            CoarserRollups(DAYS, every_s=1800),
+        ]
 
     async def _until_there(self, what: str, attempt: Callable[[], Awaitable[object]]) -> None:
         while True:
@@ -137,24 +163,13 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        await service.close()
         await runner.cleanup()
 
 
 async def _serve(service: ProcessorService) -> None:
     await service.prepare()
     await service.work_for_ever()
-
-
-def _jobs(toucher: Toucher) -> list[Job]:
-    return [
-        PresentUsers(toucher),
-        PresenceHours(),
-        AvUsage(),
-        TasksUsage(),
-        CoarserRollups(MINUTES, every_s=60),
-        CoarserRollups(HOURS, every_s=300),
-        CoarserRollups(DAYS, every_s=1800),
-    ]
 
 
 async def _collect_garbage() -> None:

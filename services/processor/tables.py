@@ -309,6 +309,20 @@ RELAY_USAGE = pa.schema(
     ]
 )
 
+APPLICATIONS = pa.schema(
+    [
+        ("SdkAppId", _U32),
+        ("Name", _TEXT),
+        ("Status", _TEXT),
+        ("MonitoringEdition", _TEXT),
+        ("UtcOffsetMinutes", pa.int16()),
+        ("CreatedTime", _MS),
+        ("Version", _U32),
+    ]
+)
+
+EXPIRED = pa.schema([("SdkAppId", _U32), ("Kind", _TEXT), ("Before", pa.date32())])
+
 SCHEMAS: dict[str, pa.Schema] = {
     "samples": SAMPLES,
     "streams": STREAMS,
@@ -324,6 +338,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "presence": PRESENCE,
     "task_usage_5m": TASK_USAGE,
     "relay_usage_10s": RELAY_USAGE,
+    "applications": APPLICATIONS,
+    "expired": EXPIRED,
 }
 
 

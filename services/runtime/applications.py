@@ -45,6 +45,8 @@ def seal_application(application: Application, box: SecretBox) -> ApplicationRec
         callback=application.callback,
         advanced_permission=application.advanced_permission,
         description=application.description,
+        monitoring_edition=application.monitoring_edition,
+        utc_offset_minutes=application.utc_offset_minutes,
     )
 
 
@@ -69,6 +71,8 @@ def open_application(record: ApplicationRecord, box: SecretBox) -> Application:
         callback=record.callback,
         advanced_permission=record.advanced_permission,
         description=record.description,
+        monitoring_edition=record.monitoring_edition,
+        utc_offset_minutes=record.utc_offset_minutes,
     )
 
 

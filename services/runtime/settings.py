@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SHORTEST_DAYS = 3
+"""Kafka keeps reports for so long: what it brings after an interruption must not meet facts that are gone."""
+
+
+def _long_enough(days: int) -> int:
+    if days != 0 and days < SHORTEST_DAYS:
+        raise ValueError(f"0 for ever, or at least {SHORTEST_DAYS}")
+    return days
+
+
+Days = Annotated[int, AfterValidator(_long_enough)]
+"""How long something is kept; 0 is for ever."""
 
 
 class Settings(BaseSettings):
@@ -97,6 +111,23 @@ class Settings(BaseSettings):
     """Packet loss in per cent from which on it is taken for the cause of an exception."""
     exception_delay_ms: int = Field(default=400, ge=0)
     """The same for round trip and end-to-end delay, in milliseconds."""
+
+    retention_details_free_days: Days = 3
+    """Days for which facts, ten seconds and minutes of applications of the free edition are kept; 0: for ever."""
+    retention_details_standard_days: Days = 7
+    """The same of the standard edition."""
+    retention_details_premium_days: Days = 14
+    """The same of the premium edition."""
+    retention_summary_free_days: Days = 30
+    """Days for which calls, stays, hours and days of applications of the free edition are kept; 0: for ever."""
+    retention_summary_standard_days: Days = 30
+    """The same of the standard edition."""
+    retention_summary_premium_days: Days = 60
+    """The same of the premium edition."""
+    retention_usage_days: Days = 0
+    """Days for which usage and the task intervals it is made from are kept; 0: for ever."""
+    retention_deliveries_days: Days = 30
+    """Days for which attempts to deliver callbacks are kept; 0: for ever."""
 
     callback_allow: str = ""
     """Networks that callbacks may go to although they are not public, e.g. `127.0.0.0/8,::1/128`."""

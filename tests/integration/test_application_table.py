@@ -8,6 +8,8 @@ from aiokafka import AIOKafkaProducer
 from schemas.topics import APPLICATIONS
 from services.console.publisher import publish_applications
 from services.console.store import ApplicationStore
+from services.processor.catalogue import Catalogue
+from services.processor.store import Store
 from services.runtime.applications import ApplicationTable
 
 if TYPE_CHECKING:
@@ -74,3 +76,35 @@ async def test_a_broker_that_dies_is_waited_for(settings: Settings, kafka: Kafka
     await until(lambda: table.get(application.sdk_app_id) == application)
     await table.stop()
     store.close()
+
+
+async def test_queries_know_applications_without_their_keys(settings: Settings) -> None:
+    console = ApplicationStore(settings)
+    lessons = console.set_monitoring(console.create("lessons").sdk_app_id, edition="standard", utc_offset_minutes=480)
+    await publish_applications(settings, [lessons])
+    catalogue, store = Catalogue(settings), Store(settings)
+    await catalogue.start()
+
+    async def rows() -> list[tuple[object, ...]]:
+        await catalogue.run(store)
+        found = await store.query(
+            "applications",
+            "SELECT Name, Status, MonitoringEdition, UtcOffsetMinutes, Version FROM applications FINAL "
+            "WHERE SdkAppId = {app:UInt32}",
+            {"app": lessons.sdk_app_id},
+        )
+        return [tuple(row) for row in found]
+
+    async with asyncio.timeout(60):
+        while not catalogue.complete:
+            await rows()
+            await asyncio.sleep(0.02)
+    assert await rows() == [("lessons", "enabled", "standard", 480, 2)]
+    deleted = console.set_status(lessons.sdk_app_id, "deleted")
+    await publish_applications(settings, [deleted])
+    async with asyncio.timeout(60):
+        while await rows() != [("lessons", "deleted", "standard", 480, 3)]:
+            await asyncio.sleep(0.02)
+    await catalogue.stop()
+    await store.close()
+    console.close()

@@ -117,6 +117,8 @@ def test_create_show_list_and_set_callback_speak_the_vendors_names(cli: Cli, one
         "RelayCallbackUrl": "",
         "GroupCallbackUrls": {},
         "CallbackSchedule": "vendor",
+        "MonitoringEdition": "premium",
+        "UtcOffsetMinutes": 0,
     }
     base = "http://127.0.0.1:9000"
     options = ["--key", "Key0", "--room-url", f"{base}/r", "--media-url", f"{base}/m", "--recording-url", f"{base}/c"]
@@ -185,6 +187,9 @@ def test_for_people_it_is_a_line_a_field(cli: Cli, one: Any) -> None:
         (["app", "set-next", "1400000001", "--webhook-secret", "new"], 1, "no webhook secret yet"),
         (["app", "set-next", "1400000001"], 2, "nothing to set"),
         (["app", "promote", "1400000001"], 1, "no next key"),
+        (["app", "set-monitoring", "1400000001"], 2, "nothing to set"),
+        (["app", "set-monitoring", "1400000001", "--utc-offset", "481"], 1, "multiple of 15"),
+        (["app", "set-monitoring", "1400000001", "--edition", "gold"], 2, "gold"),
         (["callbacks", "replay", "1400000001"], 2, "say which"),
         (["callbacks", "dead", "1400000001", "--since", "yesterday"], 2, "does not match"),
         (["callbacks", "list", "one"], 2, "not a valid integer"),

@@ -48,6 +48,18 @@ def test_an_application_comes_back_as_it_was_created(store: ApplicationStore, se
     again.close()
 
 
+def test_editions_and_days(store: ApplicationStore) -> None:
+    created = store.create("demo")
+    assert (created.monitoring_edition, created.utc_offset_minutes) == ("premium", 0)
+    store.set_monitoring(created.sdk_app_id, edition="free")
+    changed = store.set_monitoring(created.sdk_app_id, utc_offset_minutes=-210)
+    assert store.get(created.sdk_app_id) == changed
+    assert (changed.monitoring_edition, changed.utc_offset_minutes, changed.version) == ("free", -210, 3)
+    for minutes in (-735, 855, 481):
+        with pytest.raises(RuleBroken, match="multiple of 15"):
+            store.set_monitoring(created.sdk_app_id, utc_offset_minutes=minutes)
+
+
 def test_no_key_is_in_the_database_file(store: ApplicationStore, settings: Settings) -> None:
     application = store.create("demo")
     webhook_secret, following = new_webhook_secret(), new_webhook_secret()

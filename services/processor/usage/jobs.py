@@ -33,6 +33,14 @@ SELECT SdkAppId, arrayJoin({_SLOTS}) AS SlotTime, RoomId, RoomIdType, UserId FRO
 WHERE (ComputedTime >= {_SINCE} OR (ExitTime IS NULL AND HourTime >= toStartOfHour({_SINCE}))) AND SlotTime < {_NOW}
 """
 
+# Nothing is computed anew from facts that are gone.
+_KNOWN = """
+SELECT * FROM changed AS c
+LEFT JOIN (SELECT SdkAppId, max(e.Before) AS Before FROM expired AS e WHERE Kind = 'details' GROUP BY SdkAppId) AS gone
+    USING (SdkAppId)
+WHERE toDate(SlotTime) >= gone.Before
+"""
+
 # The end of a stay as of now: who reported and has been silent for 90 seconds has vanished then. Where only reports
 # tell of a stay, it ends with the last.
 _STAYS = f"""
@@ -60,7 +68,7 @@ LEFT JOIN (
 
 AV_USAGE = f"""
 INSERT INTO av_usage_5m ({_KEY}, AudioMs, HdMs, FhdMs, TwoKMs, TwoKPlusMs, UnreportedMs, ComputedTime)
-WITH dirty AS ({_DIRTY})
+WITH changed AS ({_DIRTY}), dirty AS ({_KNOWN})
 SELECT {_KEY}, greatest(0, sum(StayMs) - sum(Hd + Fhd + TwoK + TwoKPlus)), sum(Hd), sum(Fhd), sum(TwoK),
     sum(TwoKPlus), greatest(0, sum(StayMs) - sum(Reported)), now64(6, 'UTC')
 FROM (

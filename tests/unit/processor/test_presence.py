@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.processor.presence import Key, StayEnd, changed_buckets, hours_of, presence_rows
+from services.processor.presence import REACH_MS, Key, StayEnd, changed_buckets, hours_of, presence_rows
 
 HOUR = 3_600_000
 T = 1_700_000_000_000 // HOUR * HOUR
@@ -44,6 +44,15 @@ def test_an_open_stay_has_the_next_hour_ten_minutes_ahead(now: int, hours: list[
 
 def test_an_open_stay_of_a_clock_ahead_has_its_hour() -> None:
     assert list(hours_of(T + HOUR, None, T - HOUR)) == [T + HOUR]
+
+
+def test_hours_that_cannot_change_any_more_are_left_alone() -> None:
+    now = T + REACH_MS + 3 * HOUR
+    hours = list(hours_of(T, None, now))
+    assert hours[0] == T + 3 * HOUR
+    known = {(key(0), T + number * HOUR): end(None) for number in range(4)}
+    rows = presence_rows(known, {key(0): end(now - T - HOUR)}, now)
+    assert {row[1] * 1000 for row in rows} == set(hours[:-2])
 
 
 def test_rows_are_written_where_they_differ() -> None:
