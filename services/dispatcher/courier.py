@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from schemas.deliveries import OUR_FAULTS
 from schemas.keys import event_key
 from schemas.topics import DEAD_LETTERS, DELIVERIES
 from services.dispatcher import metrics
-from services.dispatcher.pressure import strains
 from services.dispatcher.schedule import DurableSchedule, Schedule, VendorSchedule
 from services.dispatcher.sender import Answer
 from services.dispatcher.signing import request_headers
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from schemas.deliveries import DeliveryAttempt, Outcome
     from services.dispatcher.delivery import Delivery
     from services.dispatcher.lane import RetryLane
+    from services.dispatcher.monitor import Monitor
     from services.dispatcher.scheduler import Endpoint
     from services.dispatcher.sender import HttpSender
     from services.runtime.applications import ApplicationTable
@@ -33,11 +34,16 @@ if TYPE_CHECKING:
     class Landed(Protocol):
         """Told that an attempt has ended, so that its slot is free."""
 
-        def __call__(self, delivery: Delivery, endpoint: Endpoint, *, retry: bool, strained: bool | None) -> None: ...
+        def __call__(
+            self, delivery: Delivery, endpoint: Endpoint, *, retry: bool, answer: Answer | None, put_back: bool
+        ) -> None: ...
 
 
 _LATE_MS = 1_000
 """An attempt that Kafka's absence delays by more than this is excused."""
+_IN_THE_WAY = 5
+"""A callback that failed so often in a row by faults of ours makes way: the fault may be in it alone."""
+_ASIDE_MS = 30_000
 
 
 class Courier:
@@ -51,6 +57,7 @@ class Courier:
         journal: Journal,
         lane: RetryLane,
         sender: HttpSender,
+        monitor: Monitor,
         clock: Clock,
         on_landed: Landed,
         on_wait: Callable[[Delivery], None],
@@ -61,11 +68,12 @@ class Courier:
         self._journal = journal
         self._lane = lane
         self._sender = sender
+        self._monitor = monitor
         self._clock = clock
         self._on_landed = on_landed
         self._on_wait = on_wait
         self._on_done = on_done
-        self._schedules: dict[CallbackSchedule, Schedule] = {
+        self.schedules: dict[CallbackSchedule, Schedule] = {
             "vendor": VendorSchedule(
                 interval_ms=round(settings.callback_retry_interval_s * 1000),
                 window_ms=round(settings.callback_retry_window_s * 1000),
@@ -80,30 +88,61 @@ class Courier:
     async def attempt(self, delivery: Delivery, endpoint: Endpoint, *, retry: bool) -> None:
         """Make an attempt that has its turn."""
         answer: Answer | None = None
+        put_back = False
         try:
-            if not retry:
+            if not delivery.attempts:
                 await self._persist_stale(delivery, endpoint)
             started_ms = self._clock()
             callback_ts = delivery.callback_ts_at(started_ms)
             answer = await self._post(delivery, callback_ts, started_ms)
+            if answer is not None and answer.error_class in OUR_FAULTS:
+                put_back = self._excuse(delivery)
         finally:
-            self._on_landed(delivery, endpoint, retry=retry, strained=None if answer is None else strains(answer))
+            self._on_landed(delivery, endpoint, retry=retry, answer=answer, put_back=put_back)
         if answer is None:
             await self.give_up(delivery, "parked", "the time for attempts ended before this one had its turn")
             return
+        if answer.error_class in OUR_FAULTS:
+            await self._not_attempted(delivery, answer, callback_ts, started_ms, put_back=put_back)
+            return
+        delivery.our_faults = 0
         delivery.attempts += 1
         delivery.owed = False
         if delivery.attempts == 1:
             delivery.first_attempt_ms = started_ms
         await self._settle(delivery, answer, callback_ts, started_ms)
 
+    def _excuse(self, delivery: Delivery) -> bool:
+        """Leave out of a callback's time what a fault of ours took of it; whether it may stay where it waits."""
+        if delivery.attempts:
+            delivery.excuse(self._clock())
+        delivery.our_faults += 1
+        return delivery.our_faults % _IN_THE_WAY != 0
+
+    async def _not_attempted(
+        self, delivery: Delivery, answer: Answer, callback_ts: int, started_ms: int, *, put_back: bool
+    ) -> None:
+        """Write down an attempt that failed by a fault of ours and does not count."""
+        metrics.ATTEMPTS.labels("failed", answer.error_class).inc()
+        row = _row(delivery.attempt(delivery.attempts + 1, callback_ts, started_ms, answer, "failed"))
+        if put_back or delivery.partition.closed:
+            await self._journal.write(row)
+            return
+        delivery.due_ms = self._clock() + _ASIDE_MS
+        await self._lane.hold(delivery, row)
+        if not delivery.partition.closed:
+            self._on_wait(delivery)
+
     async def _persist_stale(self, delivery: Delivery, endpoint: Endpoint) -> None:
         """Let the lane have a callback whose bytes cannot be told from its event, before they are sent.
 
         The lane has them in the order of the events, and so they come out of it.
         """
-        room = endpoint.rooms[delivery.room]
-        if delivery.refresh(self._clock()) or room.persisting:
+        room = endpoint.rooms.get(delivery.room)
+        if delivery.refresh(self._clock()) or (room is not None and room.persisting):
+            if room is None:
+                await self._lane.hold(delivery)
+                return
             room.persisting += 1
             try:
                 await self._lane.hold(delivery)
@@ -115,7 +154,7 @@ class Courier:
         if (
             delivery.attempts
             and not delivery.owed
-            and self._schedule_of(delivery).over(delivery.window_start_ms, now_ms)
+            and self.schedule_of(delivery.event.sdk_app_id).over(delivery.window_start_ms, now_ms)
         ):
             return None
         application = self._applications.get(delivery.event.sdk_app_id)
@@ -125,10 +164,14 @@ class Courier:
         headers = request_headers(application, body, delivery.delivery_id, now_ms)
         return await self._sender.post(delivery.url, body, headers)
 
-    def _schedule_of(self, delivery: Delivery) -> Schedule:
-        """The schedule that the application has today."""
-        application = self._applications.get(delivery.event.sdk_app_id)
-        return self._schedules["vendor" if application is None else application.callback.schedule]
+    def schedule_of(self, sdk_app_id: int) -> Schedule:
+        """The schedule that an application has today."""
+        return self.schedules[self.schedule_name(sdk_app_id)]
+
+    def schedule_name(self, sdk_app_id: int) -> CallbackSchedule:
+        """Its name."""
+        application = self._applications.get(sdk_app_id)
+        return "vendor" if application is None else application.callback.schedule
 
     async def _settle(self, delivery: Delivery, answer: Answer, callback_ts: int, started_ms: int) -> None:
         """Write down an attempt and what follows from it."""
@@ -136,12 +179,13 @@ class Courier:
         due_ms: int | None = None
         outcome: Outcome = "delivered"
         if not answer.succeeded:
-            due_ms = self._schedule_of(delivery).next_attempt(
+            due_ms = self.schedule_of(delivery.event.sdk_app_id).next_attempt(
                 delivery.attempts, delivery.window_start_ms, now_ms, answer.retry_after_ms
             )
             outcome = "failed" if due_ms is not None else "given-up"
         metrics.ATTEMPTS.labels(outcome, answer.error_class).inc()
         metrics.ATTEMPT_SECONDS.observe(answer.duration_ms / 1000)
+        self._monitor.attempted((delivery.event.sdk_app_id, delivery.url), answer)
         row = _row(delivery.attempt(delivery.attempts, callback_ts, started_ms, answer, outcome))
         if delivery.partition.closed:
             # Whoever has the partition now decides about the callback; that a request was made stays true.

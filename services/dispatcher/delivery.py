@@ -41,10 +41,13 @@ class Delivery:
         "first_attempt_ms",
         "held_as",
         "in_lane",
+        "lane_offset",
         "moving",
         "offset",
+        "our_faults",
         "owed",
         "partition",
+        "since_ms",
         "taken_ms",
         "url",
         "weight",
@@ -62,11 +65,17 @@ class Delivery:
         self.excused_ms = 0
         self.due_ms = 0
         self.taken_ms = now_ms
+        self.since_ms = now_ms
+        """When it was taken from Kafka for the first time."""
+        self.our_faults = 0
+        """Attempts in a row that failed by a fault of ours; they do not count."""
         self.url = ""
         self.weight = 1
         """What it takes of the memory, in kilobytes."""
         self.in_lane = False
         """Whether the retry lane holds it, so that its event is done with."""
+        self.lane_offset = -1
+        """Where the retry lane has it as it is now, -1 where that is not known."""
         self.owed = False
         """Whether one more attempt is made even if the window has closed: nobody was there while it was open."""
         self.held_as: EndpointKey | None = None
@@ -77,16 +86,17 @@ class Delivery:
         """Done when the write to the lane that is under way is."""
 
     @classmethod
-    def of_record(cls, record: RetryRecord, partition: Partition, now_ms: int) -> Delivery:
-        """A callback as the retry lane holds it. The time since it was due is excused: nobody was there to try."""
+    def of_record(cls, record: RetryRecord, partition: Partition, now_ms: int, *, excused: bool = True) -> Delivery:
+        """A callback as the retry lane holds it; `excused`: nobody was there to try since it was due."""
         delivery = cls(record.event, partition, record.source_offset, record.accepted_ms, now_ms)
         delivery.callback_ts = record.callback_ts
         delivery.attempts = record.attempts
         delivery.first_attempt_ms = record.first_attempt_ms
         delivery.excused_ms = record.excused_ms
         delivery.due_ms = record.due_ms
+        delivery.since_ms = record.taken_ms or now_ms
         delivery.in_lane = True
-        if record.attempts:
+        if record.attempts and excused:
             delivery.excuse(now_ms)
         return delivery
 
@@ -107,6 +117,13 @@ class Delivery:
             self.excused_ms += now_ms - self.due_ms
             self.due_ms = now_ms
             self.owed = True
+            self.lane_offset = -1
+
+    def waits_from_ms(self, reachable_ms: int) -> int:
+        """Since when it waits for an attempt at an endpoint that may get one since `reachable_ms`."""
+        if self.attempts:
+            return max(self.window_start_ms, self.due_ms if self.owed else 0)
+        return max(self.since_ms, self.partition.adopted_ms, reachable_ms)
 
     def refresh(self, now_ms: int) -> bool:
         """Choose another `callback_ts` where the one there is would be stale at the first attempt.
@@ -141,6 +158,7 @@ class Delivery:
             first_attempt_ms=self.first_attempt_ms,
             excused_ms=self.excused_ms,
             due_ms=self.due_ms,
+            taken_ms=self.since_ms,
         )
 
     def to_dead_letter(self, now_ms: int, reason: str) -> DeadLetter:

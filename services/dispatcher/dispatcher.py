@@ -11,15 +11,17 @@ from aiokafka.errors import KafkaError
 
 from schemas.events import EventRecord
 from services.dispatcher import metrics
+from services.dispatcher.circuit import Circuits
 from services.dispatcher.courier import Courier
 from services.dispatcher.delivery import Delivery, weight_of
 from services.dispatcher.lane import RetryLane
 from services.dispatcher.occupancy import MAX_HELD, Occupancy
 from services.dispatcher.overflow import LOAD_AT_MOST, Backlog
+from services.dispatcher.patience import Patience
 from services.dispatcher.recovery import event_number, retries
 from services.dispatcher.replay import is_replay
 from services.dispatcher.scheduler import Endpoint, Scheduler
-from services.dispatcher.timers import RetryTimers
+from services.dispatcher.timers import Alarm, RetryTimers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
 
     from schemas.applications import Application
+    from services.dispatcher.monitor import Monitor
     from services.dispatcher.overflow import LaneReader
     from services.dispatcher.partition import Partition
     from services.dispatcher.scheduler import EndpointKey
@@ -61,6 +64,7 @@ class Dispatcher:
         journal: Journal,
         lane_reader: LaneReader,
         sender: HttpSender,
+        monitor: Monitor,
         clock: Clock,
         on_progress: Callable[[], None],
         on_failure: Callable[[BaseException], None],
@@ -71,12 +75,25 @@ class Dispatcher:
         self._clock = clock
         self._on_failure = on_failure
         self._lane = RetryLane(journal, on_progress)
-        self._occupancy = Occupancy(MAX_HELD)
+        self._monitor = monitor
+        self._circuits = Circuits(
+            clock,
+            failures=settings.callback_park_failures,
+            failing_ms=round(settings.callback_park_after_s * 1000),
+            first_pause_ms=round(settings.callback_probe_first_s * 1000),
+            longest_pause_ms=round(settings.callback_probe_longest_s * 1000),
+            on_change=monitor.changed,
+        )
+        self._occupancy = Occupancy(MAX_HELD, self._circuits.closed)
         self._scheduler = Scheduler(
             self._start,
             in_flight=settings.callback_in_flight,
             in_flight_per_endpoint=settings.callback_in_flight_per_endpoint,
+            circuits=self._circuits,
+            clock=clock,
+            on_later=lambda at_ms: self._alarm.set(at_ms),
         )
+        self._alarm = Alarm(clock, self._scheduler.pump)
         self._timers = RetryTimers(clock, self._retry)
         self._courier = Courier(
             settings,
@@ -84,22 +101,35 @@ class Dispatcher:
             journal=journal,
             lane=self._lane,
             sender=sender,
+            monitor=monitor,
             clock=clock,
             on_landed=self._scheduler.finished,
             on_wait=self._timers.add,
             on_done=self._leave,
+        )
+        self._patience = Patience(
+            circuits=self._circuits,
+            scheduler=self._scheduler,
+            courier=self._courier,
+            occupancy=self._occupancy,
+            lane_reader=lane_reader,
+            clock=clock,
+            run=self._run,
+            on_surplus=self._make_way,
         )
         self._unrouted: list[Delivery] = []
         """First attempts of applications that are not known yet, in the order of their events."""
 
     def adopt(self, partition: Partition) -> None:
         """Go on with the callbacks that an earlier owner left in the retry lane."""
+        self._patience.adopt(partition)
         for delivery in sorted(partition.lane.values(), key=lambda delivery: delivery.offset):
             self._route(delivery)
             self._timers.add(delivery)
         for (sdk_app_id, group), offsets in partition.found.items():
             key = (sdk_app_id, self._url_of(sdk_app_id, group))
             partition.overflow[key] = Backlog(sorted([*partition.overflow.get(key, ()), *offsets]))
+            self._note_written(partition, offsets[-1])
         partition.found.clear()
 
     def take(self, partition: Partition, records: list[ConsumerRecord[bytes, bytes]]) -> None:
@@ -188,8 +218,17 @@ class Dispatcher:
         await self._lane.finish(delivery)
         self._leave(delivery)
 
+    def _make_way(self, delivery: Delivery, key: EndpointKey) -> None:
+        """Leave what waits in memory to the lane alone."""
+        backlog = delivery.partition.overflow.setdefault(key, Backlog())
+        if delivery.in_lane and delivery.lane_offset >= 0 and delivery.moving is None:
+            self._left(delivery, backlog, delivery.lane_offset)
+        else:
+            backlog.writing += 1
+            self._run(delivery.partition, self._overflow(delivery, backlog))
+
     async def _overflow(self, delivery: Delivery, backlog: Backlog) -> None:
-        """Leave a first attempt to the lane alone."""
+        """Leave a callback to the lane alone."""
         try:
             offset = await self._lane.write(delivery)
         finally:
@@ -200,18 +239,36 @@ class Dispatcher:
         if offset is None:
             # The lane does not take it, however often: it goes on as if there were room.
             self._route(delivery)
-            self._scheduler.submit(delivery)
+            if delivery.attempts:
+                self._scheduler.submit_retry(delivery)
+            else:
+                self._scheduler.submit(delivery)
             self._scheduler.pump()
             return
+        self._left(delivery, backlog, offset)
+
+    def _left(self, delivery: Delivery, backlog: Backlog, offset: int) -> None:
+        """Forget a callback that the lane has at an offset."""
+        partition = delivery.partition
         backlog.add(offset)
+        self._note_written(partition, offset)
         delivery.done = True
         partition.lane.pop(delivery.delivery_id, None)
         self._lane.complete(partition, delivery.offset)
         self._leave(delivery)
 
+    @staticmethod
+    def _note_written(partition: Partition, offset: int) -> None:
+        for marks in partition.marks.values():
+            marks.note(offset)
+
     async def load(self, partitions: list[Partition]) -> None:
-        """Fetch from the lane what there is room for again."""
+        """Fetch from the lane what there is room for again, and what has waited there for too long."""
         for partition in partitions:
+            try:
+                await self._patience.give_up_in_lane(partition)
+            except KafkaError as error:
+                log.warning("the retry lane cannot be read, trying again", error=repr(error))
             for key, backlog in list(partition.overflow.items()):
                 room = self._occupancy.room(key)
                 if partition.draining:
@@ -231,22 +288,29 @@ class Dispatcher:
             return
         now_ms = self._clock()
         loaded = []
-        for value in values:
-            delivery = Delivery.of_record(retries.decode(value), partition, now_ms)
+        for offset, value in values:
+            delivery = Delivery.of_record(retries.decode(value), partition, now_ms, excused=False)
+            delivery.lane_offset = offset
             delivery.weight = weight_of(value)
             loaded.append(delivery)
         partition.overflow[key].drop(covered)
         for delivery in sorted(loaded, key=lambda delivery: delivery.offset):
             partition.lane[delivery.delivery_id] = delivery
-            self._submit(delivery)
+            if delivery.attempts:
+                self._route(delivery)
+                self._timers.add(delivery)
+            else:
+                self._submit(delivery)
 
     def application_changed(self, application: Application) -> None:
         """Send what waits for an application to the URLs that it has now."""
+        self._circuits.application_changed(application.sdk_app_id, urls_of(application))
         first_attempts, self._unrouted = self._unrouted, []
         further_attempts: list[Delivery] = []
         for endpoint in list(self._scheduler.endpoints.values()):
             if endpoint.key[0] == application.sdk_app_id:
                 endpoint.drain(first_attempts, further_attempts)
+                self._scheduler.hasten(endpoint)
         for delivery in first_attempts:
             if not delivery.partition.draining:
                 self._submit(delivery)
@@ -277,6 +341,9 @@ class Dispatcher:
             self._run(delivery.partition, self._forget(delivery))
         if strangers:
             log.warning("events of applications that do not exist", sdk_app_ids=sorted(strangers)[:10])
+        self._circuits.settle()
+        self._patience.sweep()
+        metrics.PARKED.set(len(self._circuits.parked))
         metrics.IN_FLIGHT.set(self._scheduler.in_flight)
         metrics.HELD.set(self._occupancy.total)
 
@@ -292,6 +359,7 @@ class Dispatcher:
     def close(self) -> None:
         """Start nothing any more."""
         self._timers.close()
+        self._alarm.close()
 
     def _start(self, delivery: Delivery, endpoint: Endpoint, retry: bool) -> None:
         self._run(delivery.partition, self._courier.attempt(delivery, endpoint, retry=retry))
@@ -306,6 +374,13 @@ class Dispatcher:
                 self._on_failure(error)
 
         task.add_done_callback(done)
+
+
+def urls_of(application: Application) -> set[str]:
+    """The URLs that callbacks of an application go to."""
+    callback = application.callback
+    urls = callback.room_url, callback.media_url, callback.recording_url, callback.relay_url
+    return {*urls, *callback.group_urls.values()}
 
 
 def _read(value: bytes | None) -> EventRecord | None:

@@ -44,6 +44,7 @@ class RetryLane:
         finally:
             ours.set_result(None)
             delivery.moving = None
+        delivery.lane_offset = offsets[-1]
         return offsets[-1] if offsets[-1] >= 0 else None
 
     async def hold(self, delivery: Delivery, *before: Entry) -> None:

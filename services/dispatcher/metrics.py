@@ -1,4 +1,4 @@
-"""Every metric of the dispatcher. Labels take few values: neither URLs nor applications are among them."""
+"""Every metric of the dispatcher. Labels take few values; of endpoints, a bounded number have a name of their own."""
 
 from __future__ import annotations
 
@@ -25,3 +25,20 @@ PENDING = Gauge("roompulse_callbacks_pending", "Callbacks whose event is not com
 HELD = Gauge("roompulse_callbacks_in_memory", "Callbacks in memory; what does not fit waits in the retry lane")
 WAITING = Gauge("roompulse_callbacks_in_lane", "Callbacks in the retry lane")
 LAG = Gauge("roompulse_callback_lag_events", "Events that Kafka has and that were not taken yet")
+PARKED = Gauge("roompulse_callback_endpoints_parked", "Endpoints that are parked, or on trial after that")
+ENDPOINT_ATTEMPTS = Counter(
+    "roompulse_callback_endpoint_attempts_total",
+    "Attempts by endpoint; those that failed by a fault of ours are not among them",
+    ["sdk_app_id", "endpoint", "result"],
+)
+ENDPOINT_SECONDS = Histogram(
+    "roompulse_callback_endpoint_seconds",
+    "Time of an attempt by endpoint",
+    ["sdk_app_id", "endpoint"],
+    buckets=(0.01, 0.05, 0.25, 1, 5),
+)
+ENDPOINT_PARKED = Gauge(
+    "roompulse_callback_endpoint_parked",
+    "1 while an endpoint is parked; of those without a name of their own, how many are",
+    ["sdk_app_id", "endpoint"],
+)

@@ -10,8 +10,9 @@ from services.dispatcher.tracker import OffsetTracker
 if TYPE_CHECKING:
     import asyncio
 
+    from schemas.applications import CallbackSchedule
     from services.dispatcher.delivery import Delivery
-    from services.dispatcher.overflow import Backlog
+    from services.dispatcher.overflow import Backlog, Marks
     from services.dispatcher.scheduler import EndpointKey
 
 
@@ -33,6 +34,10 @@ class Partition:
         self.lane: dict[str, Delivery] = {}
         """By delivery id."""
         self.overflow: dict[EndpointKey, Backlog] = {}
+        self.adopted_ms = 0
+        """Since when this dispatcher has it."""
+        self.marks: dict[CallbackSchedule, Marks] = {}
+        """When the lane was written how far, as finely as each schedule needs it."""
         self.found: dict[tuple[int, int], list[int]] = {}
         """First attempts that an earlier owner left in the lane: their offsets by SdkAppId and event group."""
         self.tasks: set[asyncio.Task[None]] = set()

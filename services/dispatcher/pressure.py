@@ -41,11 +41,19 @@ class Pressure:
         if not strained and key not in self._limits:
             return
         limit = self._limits.pop(key, self._full)
-        limit = max(self._floor, limit / 2) if strained else limit + 1 / limit
+        if strained:
+            limit = max(min(self._floor, limit), limit / 2)
+        else:
+            limit += 1 if limit < self._floor else 1 / limit
         if limit < self._full:
             self._limits[key] = limit
             if len(self._limits) > MAX_STRAINED:
                 del self._limits[next(iter(self._limits))]
+
+    def restart(self, key: EndpointKey) -> None:
+        """Begin with one request at a time; up to the floor, each good answer raises that by one."""
+        self._limits.pop(key, None)
+        self._limits[key] = 1.0
 
     def __len__(self) -> int:
         return len(self._limits)

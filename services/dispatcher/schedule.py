@@ -12,6 +12,11 @@ from msgspec import Struct
 class Schedule(Protocol):
     """Decides after each failure. All times are Unix milliseconds."""
 
+    @property
+    def window_ms(self) -> int:
+        """How long attempts are made."""
+        ...
+
     def next_attempt(self, attempts: int, first_ms: int, failed_ms: int, retry_after_ms: int = 0) -> int | None:
         """When to try again after `attempts` attempts, the last of which failed at `failed_ms`; None: give up.
 

@@ -5,15 +5,21 @@ An endpoint is one URL of one application. Nothing here waits or talks to anybod
 
 from __future__ import annotations
 
+import heapq
+from bisect import bisect_left
 from collections import deque
+from itertools import count
 from typing import TYPE_CHECKING
 
-from services.dispatcher.pressure import Pressure
+from services.dispatcher.pressure import Pressure, strains
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from services.dispatcher.circuit import Circuits
     from services.dispatcher.delivery import Delivery
+    from services.dispatcher.sender import Answer
+    from services.runtime.clock import Clock
 
 IN_FLIGHT_PER_ROOM = 32
 """First attempts of one room that one endpoint has in the air; they start in the order of their events."""
@@ -21,6 +27,9 @@ _KEPT = 0.1
 """This part of the slots is kept for endpoints that have nothing in the air."""
 _SHARE_OF_FREE = 0.25
 """An endpoint may have in the air this part of what else is free, so that those that hang leave room for the next."""
+_PROBING = 0.1
+"""Endpoints that are closed off have this part of the slots together, however many they are."""
+_PROBE_LATER_MS = 200
 
 EndpointKey = tuple[int, str]
 """SdkAppId and URL."""
@@ -42,7 +51,19 @@ class Room:
 class Endpoint:
     """What waits for one URL of one application."""
 
-    __slots__ = ("in_flight", "key", "limit", "queued", "retries", "retries_in_flight", "retry_next", "rooms", "turns")
+    __slots__ = (
+        "in_flight",
+        "key",
+        "limit",
+        "postponed",
+        "probing",
+        "queued",
+        "retries",
+        "retries_in_flight",
+        "retry_next",
+        "rooms",
+        "turns",
+    )
 
     def __init__(self, key: EndpointKey, limit: int) -> None:
         self.key = key
@@ -56,6 +77,10 @@ class Endpoint:
         self.retry_next = True
         """Whether a retry goes before a first attempt: they take turns."""
         self.queued = False
+        self.postponed = False
+        """Whether it has its turn at a time to come."""
+        self.probing = False
+        """Whether what is in the air is to find out how the endpoint is."""
 
     def next(self) -> tuple[Delivery, bool] | None:
         """The delivery whose turn it is, and whether it is a retry; None where none may start.
@@ -99,6 +124,17 @@ class Endpoint:
         if len(room.waiting) == 1:
             self._take_turn(room)
 
+    def put_back(self, delivery: Delivery, *, retry: bool) -> None:
+        """Queue again, where it was, what was not attempted after all; `release` follows."""
+        if retry:
+            self.retries.appendleft(delivery)
+            return
+        room = self.rooms[delivery.room]
+        place = bisect_left(room.waiting, delivery.offset, key=lambda waiting: waiting.offset)
+        room.waiting.insert(place, delivery)
+        if len(room.waiting) == 1 and room.in_flight < IN_FLIGHT_PER_ROOM:
+            self.turns.append(room)
+
     def release(self, delivery: Delivery, *, retry: bool) -> None:
         """An attempt has ended."""
         self.in_flight -= 1
@@ -123,6 +159,24 @@ class Endpoint:
         self.retries.clear()
         self.turns.clear()
 
+    def withdraw(self, unwanted: Callable[[Delivery], bool]) -> list[Delivery]:
+        """Hand over what waits and is unwanted; the rest keeps its order."""
+        withdrawn: list[Delivery] = []
+        for room in list(self.rooms.values()):
+            found = [delivery for delivery in room.waiting if unwanted(delivery)]
+            if found:
+                withdrawn += found
+                gone = set(found)
+                room.waiting = deque(delivery for delivery in room.waiting if delivery not in gone)
+                if not room.waiting and room in self.turns:
+                    self.turns.remove(room)
+                if not room.waiting and not room.in_flight:
+                    del self.rooms[room.name]
+        for delivery in [delivery for delivery in self.retries if unwanted(delivery)]:
+            self.retries.remove(delivery)
+            withdrawn.append(delivery)
+        return withdrawn
+
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is in the air."""
@@ -139,15 +193,32 @@ class Scheduler:
     """Starts attempts while there is room for them, endpoint after endpoint in turns."""
 
     def __init__(
-        self, start: Callable[[Delivery, Endpoint, bool], None], *, in_flight: int, in_flight_per_endpoint: int
+        self,
+        start: Callable[[Delivery, Endpoint, bool], None],
+        *,
+        in_flight: int,
+        in_flight_per_endpoint: int,
+        circuits: Circuits,
+        clock: Clock,
+        on_later: Callable[[int], None],
     ) -> None:
-        """`start` is called with a delivery, its endpoint and whether it is a retry; `finished` must follow."""
+        """`start` is called with a delivery, its endpoint and whether it is a retry; `finished` must follow.
+
+        `on_later` is called with a time at which `pump` has to be called.
+        """
         self._start = start
         self._limit = in_flight
         self._pressure = Pressure(in_flight_per_endpoint)
+        self._circuits = circuits
+        self._clock = clock
+        self._on_later = on_later
         self._in_flight = 0
+        self._probes = 0
         self._endpoints: dict[EndpointKey, Endpoint] = {}
         self._turns: deque[Endpoint] = deque()
+        self._later: list[tuple[int, int, Endpoint]] = []
+        """Endpoints that may not start anything before a time."""
+        self._order = count()
 
     @property
     def in_flight(self) -> int:
@@ -171,15 +242,26 @@ class Scheduler:
         endpoint.retries.append(delivery)
         self._queue(endpoint)
 
-    def finished(self, delivery: Delivery, endpoint: Endpoint, *, retry: bool, strained: bool | None = None) -> None:
-        """An attempt that was started has ended; `strained` says whether as one does where there is too much to do.
+    def finished(
+        self,
+        delivery: Delivery,
+        endpoint: Endpoint,
+        *,
+        retry: bool,
+        answer: Answer | None = None,
+        put_back: bool = False,
+    ) -> None:
+        """An attempt that was started has ended; no answer: no request was made.
 
-        None: no request was made.
+        What is put back waits for its turn again as if it had not had it.
         """
         self._in_flight -= 1
-        if strained is not None:
-            self._pressure.note(endpoint.key, strained=strained)
-            endpoint.limit = self._pressure.limit(endpoint.key)
+        self._probes -= endpoint.probing
+        endpoint.probing = False
+        if answer is not None:
+            self._note(endpoint, answer)
+        if put_back:
+            endpoint.put_back(delivery, retry=retry)
         endpoint.release(delivery, retry=retry)
         if endpoint.idle:
             self._endpoints.pop(endpoint.key, None)
@@ -187,13 +269,32 @@ class Scheduler:
             self._queue(endpoint)
         self.pump()
 
+    def withdraw(self, key: EndpointKey, unwanted: Callable[[Delivery], bool]) -> list[Delivery]:
+        """Hand over what waits for an endpoint and is unwanted."""
+        endpoint = self._endpoints.get(key)
+        if endpoint is None:
+            return []
+        withdrawn = endpoint.withdraw(unwanted)
+        if endpoint.idle:
+            del self._endpoints[key]
+        return withdrawn
+
+    def hasten(self, endpoint: Endpoint) -> None:
+        """Let an endpoint that was postponed have its turn now."""
+        if endpoint.postponed:
+            endpoint.postponed = endpoint.queued = False
+            self._queue(endpoint)
+
     def pump(self) -> None:
         """Start what may start."""
+        self._recall()
         while self._turns and self._in_flight < self._limit:
             endpoint = self._turns.popleft()
             endpoint.queued = False
             if endpoint.in_flight >= self._allowance(endpoint):
                 # An attempt of its own will bring it back.
+                continue
+            if self._closed_off(endpoint):
                 continue
             found = endpoint.next()
             if found is None:
@@ -201,9 +302,62 @@ class Scheduler:
                     self._endpoints.pop(endpoint.key, None)
                 continue
             self._in_flight += 1
+            if endpoint.key in self._circuits.closed:
+                self._probes += 1
+                endpoint.probing = True
             self._queue(endpoint)
             delivery, retry = found
             self._start(delivery, endpoint, retry)
+
+    def _closed_off(self, endpoint: Endpoint) -> bool:
+        """Whether an endpoint is left alone for now."""
+        circuit = self._circuits.closed.get(endpoint.key)
+        if circuit is None:
+            return False
+        if endpoint.in_flight:
+            return True
+        now_ms = self._clock()
+        if now_ms < circuit.next_ms:
+            self._postpone(endpoint, circuit.next_ms)
+            return True
+        if self._probes >= max(1, int(self._limit * _PROBING)):
+            self._postpone(endpoint, now_ms + _PROBE_LATER_MS)
+            return True
+        return False
+
+    def _note(self, endpoint: Endpoint, answer: Answer) -> None:
+        key = endpoint.key
+        before = self._circuits.closed.get(key)
+        held = before is not None and before.held_ms
+        self._circuits.note(key, answer)
+        if before is not None and held and not before.held_ms:
+            for delivery in endpoint.retries:
+                if delivery.attempts:
+                    delivery.excuse(self._clock())
+        if key in self._circuits.closed:
+            return
+        if before is not None:
+            self._pressure.restart(key)
+            self.hasten(endpoint)
+        self._pressure.note(key, strained=strains(answer))
+        endpoint.limit = self._pressure.limit(key)
+
+    def _postpone(self, endpoint: Endpoint, at_ms: int) -> None:
+        endpoint.queued = endpoint.postponed = True
+        heapq.heappush(self._later, (at_ms, next(self._order), endpoint))
+        self._on_later(at_ms)
+
+    def _recall(self) -> None:
+        if not self._later:
+            return
+        now_ms = self._clock()
+        while self._later and self._later[0][0] <= now_ms:
+            endpoint = heapq.heappop(self._later)[2]
+            self.hasten(endpoint)
+            if endpoint.idle and self._endpoints.get(endpoint.key) is endpoint:
+                del self._endpoints[endpoint.key]
+        if self._later:
+            self._on_later(self._later[0][0])
 
     def _allowance(self, endpoint: Endpoint) -> int:
         free = self._limit * (1 - _KEPT) - self._in_flight + endpoint.in_flight

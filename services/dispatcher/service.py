@@ -15,6 +15,8 @@ from schemas.topics import DEAD_LETTERS, DELIVERIES, RETRIES
 from services.dispatcher.addresses import AddressGuard
 from services.dispatcher.consumer import EventConsumer
 from services.dispatcher.dispatcher import Dispatcher
+from services.dispatcher.monitor import Monitor
+from services.dispatcher.notify import Notifier
 from services.dispatcher.overflow import LaneReader
 from services.dispatcher.sender import HttpSender
 from services.runtime.applications import ApplicationTable
@@ -73,12 +75,14 @@ class DispatcherService:
             largest = await largest_record(self._settings, RETRIES, DELIVERIES, DEAD_LETTERS)
             journal = await stack.enter_async_context(Journal(self._settings, largest=largest))
             lane_reader = await stack.enter_async_context(LaneReader(self._settings))
+            notifier = await stack.enter_async_context(Notifier(self._settings))
             self._dispatcher = dispatcher = Dispatcher(
                 self._settings,
                 applications=self.applications,
                 journal=journal,
                 lane_reader=lane_reader,
                 sender=sender,
+                monitor=Monitor(now_ms, instance=self._instance, notify=notifier.notify),
                 clock=now_ms,
                 on_progress=lambda: consumer.progress(),
                 on_failure=fail,

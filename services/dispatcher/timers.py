@@ -55,3 +55,32 @@ class RetryTimers:
             if not delivery.partition.draining:
                 self._hand_out(delivery)
         self._wind()
+
+
+class Alarm:
+    """Calls at the earliest of the times that it was set to."""
+
+    def __init__(self, clock: Clock, ring: Callable[[], None]) -> None:
+        self._clock = clock
+        self._ring = ring
+        self._at_ms = 0
+        self._handle: asyncio.TimerHandle | None = None
+
+    def set(self, at_ms: int) -> None:
+        """Call at a time, or before."""
+        if self._handle is not None:
+            if self._at_ms <= at_ms:
+                return
+            self._handle.cancel()
+        self._at_ms = at_ms
+        wait_s = max(0, at_ms - self._clock()) / 1000
+        self._handle = asyncio.get_running_loop().call_later(wait_s, self._go_off)
+
+    def close(self) -> None:
+        """Call no more."""
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _go_off(self) -> None:
+        self._handle = None
+        self._ring()

@@ -147,6 +147,16 @@ class Settings(BaseSettings):
     """Attempts that one dispatcher has in the air at the same time."""
     callback_in_flight_per_endpoint: int = Field(default=64, ge=1)
     """The same for one URL of one application."""
+    callback_park_failures: int = Field(default=10, ge=1)
+    """So many failures in a row park an endpoint: it gets one attempt at a time, with pauses."""
+    callback_park_after_s: float = Field(default=10, ge=0)
+    """They must have come over so many seconds at least."""
+    callback_probe_first_s: float = Field(default=1, ge=0.01)
+    """Seconds to the first attempt at a parked endpoint, doubled after each failure."""
+    callback_probe_longest_s: float = Field(default=10, ge=0.01)
+    """Seconds between attempts at a parked endpoint at most."""
+    callback_notify_url: str = ""
+    """Where the operator is told, by a POST of JSON, that an endpoint is parked or open again; empty: nowhere."""
 
     log_format: str = "text"
     """`text` for people, `json` for machines."""

@@ -12,9 +12,11 @@ from schemas.applications import Application, CallbackConfig
 from schemas.callbacks import sign
 from schemas.deliveries import DeliveryAttempt
 from schemas.retries import DeadLetter, RetryRecord
+from services.dispatcher.circuit import Circuits
 from services.dispatcher.courier import Courier
 from services.dispatcher.delivery import SAME_BYTES_MS, Delivery
 from services.dispatcher.lane import RetryLane
+from services.dispatcher.monitor import Monitor
 from services.dispatcher.scheduler import Endpoint, Scheduler
 from services.dispatcher.sender import Answer
 from services.runtime.settings import Settings
@@ -51,19 +53,41 @@ class World:
             callback=CallbackConfig(room_url="http://a.example/"),
         )
         self.lane = RetryLane(cast("Any", self), lambda: None)
-        self.scheduler = Scheduler(self._start, in_flight=1000, in_flight_per_endpoint=10)
+        self.circuits = Circuits(
+            self.clock,
+            failures=10,
+            failing_ms=10_000,
+            first_pause_ms=1_000,
+            longest_pause_ms=10_000,
+            on_change=lambda _key, _circuit: None,
+        )
+        self.scheduler = self.scheduler_of()
         self.courier = Courier(
             Settings(),
             applications=cast("Any", self),
             journal=cast("Any", self),
             lane=self.lane,
             sender=cast("Any", self),
-            clock=lambda: self.now_ms,
+            monitor=Monitor(self.clock, instance="test", notify=lambda _: None),
+            clock=self.clock,
             on_landed=self.scheduler.finished,
             on_wait=self.waiting.append,
             on_done=self.done.append,
         )
         self._tasks: list[asyncio.Task[None]] = []
+
+    def clock(self) -> int:
+        return self.now_ms
+
+    def scheduler_of(self) -> Scheduler:
+        return Scheduler(
+            self._start,
+            in_flight=1000,
+            in_flight_per_endpoint=10,
+            circuits=self.circuits,
+            clock=self.clock,
+            on_later=lambda _: None,
+        )
 
     def _start(self, delivery: Delivery, endpoint: Endpoint, retry: bool) -> None:
         self._tasks.append(asyncio.create_task(self.courier.attempt(delivery, endpoint, retry=retry)))
@@ -131,10 +155,10 @@ async def test_delivered(world: World) -> None:
 )
 async def test_what_strains_an_endpoint_lowers_its_limit(world: World, answer: Answer, limit: int) -> None:
     endpoints: list[Endpoint] = []
-    world.scheduler = Scheduler(world._start, in_flight=1000, in_flight_per_endpoint=10)
+    world.scheduler = world.scheduler_of()
 
-    def landed(delivery: Delivery, endpoint: Endpoint, *, retry: bool, strained: bool | None) -> None:
-        world.scheduler.finished(delivery, endpoint, retry=retry, strained=strained)
+    def landed(delivery: Delivery, endpoint: Endpoint, *, retry: bool, answer: Answer | None, put_back: bool) -> None:
+        world.scheduler.finished(delivery, endpoint, retry=retry, answer=answer, put_back=put_back)
         endpoints.append(endpoint)
 
     world.courier._on_landed = landed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.dispatcher.occupancy import Occupancy
+from services.dispatcher.occupancy import SQUEEZED, Occupancy
 
 
 def key(number: int) -> tuple[int, str]:
@@ -56,3 +56,15 @@ def test_large_callbacks_weigh_more() -> None:
     assert occupancy.room(key(1)) == 1_300
     occupancy.leave(key(1), 700)
     assert occupancy.total == 0
+
+
+def test_an_endpoint_that_is_closed_off_makes_do_with_little() -> None:
+    squeezed: set[tuple[int, str]] = set()
+    occupancy = Occupancy(10_000, squeezed)
+    fill(occupancy, 1)
+    squeezed.add(key(1))
+    assert (occupancy.room(key(1)), occupancy.held(key(1))) == (0, 2_000)
+    squeezed.add(key(2))
+    assert fill(occupancy, 2) == SQUEEZED
+    squeezed.clear()
+    assert occupancy.room(key(2)) > 1_000

@@ -60,3 +60,20 @@ def test_memory_is_bounded() -> None:
         pressure.note((number, ""), strained=True)
     assert len(pressure) == MAX_STRAINED
     assert (pressure.limit((0, "")), pressure.limit((MAX_STRAINED, ""))) == (64, 32)
+
+
+def test_after_a_new_beginning_it_rises_quickly_to_the_floor() -> None:
+    pressure = Pressure(64)
+    pressure.restart(KEY)
+    limits = []
+    for _ in range(18):
+        limits.append(pressure.limit(KEY))
+        pressure.note(KEY, strained=False)
+    assert limits == [*range(1, 17), 16, 16]
+
+
+def test_a_new_beginning_is_not_made_easier_by_overload() -> None:
+    pressure = Pressure(64)
+    pressure.restart(KEY)
+    pressure.note(KEY, strained=True)
+    assert pressure.limit(KEY) == 1

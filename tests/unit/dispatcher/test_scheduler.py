@@ -8,20 +8,51 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dispatcher.scheduler import IN_FLIGHT_PER_ROOM, Endpoint, Scheduler
+from services.dispatcher.circuit import Circuit, Circuits
+from services.dispatcher.scheduler import IN_FLIGHT_PER_ROOM, Endpoint, EndpointKey, Scheduler
+from services.dispatcher.sender import Answer
 from tests.unit.dispatcher.deliveries import delivery_of, partition_of
 
 if TYPE_CHECKING:
     from services.dispatcher.delivery import Delivery
 
+FINE = Answer(status=200)
+BUSY = Answer(status=503, error_class="status")
+REFUSED = Answer(error_class="refused")
+OURS = Answer(error_class="own")
+
 
 class Air:
     """A scheduler, and the attempts that it has started."""
 
-    def __init__(self, in_flight: int = 1000, per_endpoint: int = 64) -> None:
+    def __init__(self, in_flight: int = 1000, per_endpoint: int = 64, *, failures: int = 3) -> None:
         self.started: list[Delivery] = []
         self.flying: list[tuple[Delivery, Endpoint, bool]] = []
-        self.scheduler = Scheduler(self._start, in_flight=in_flight, in_flight_per_endpoint=per_endpoint)
+        self.now_ms = 1_000_000
+        self.alarms: list[int] = []
+        self.changes: list[tuple[EndpointKey, bool]] = []
+        self.circuits = Circuits(
+            self.clock,
+            failures=failures,
+            failing_ms=0,
+            first_pause_ms=1_000,
+            longest_pause_ms=8_000,
+            on_change=self._changed,
+        )
+        self.scheduler = Scheduler(
+            self._start,
+            in_flight=in_flight,
+            in_flight_per_endpoint=per_endpoint,
+            circuits=self.circuits,
+            clock=self.clock,
+            on_later=self.alarms.append,
+        )
+
+    def clock(self) -> int:
+        return self.now_ms
+
+    def _changed(self, key: EndpointKey, circuit: Circuit) -> None:
+        self.changes.append((key, bool(circuit.parked_ms)))
 
     def _start(self, delivery: Delivery, endpoint: Endpoint, retry: bool) -> None:
         self.started.append(delivery)
@@ -37,11 +68,19 @@ class Air:
             self.scheduler.submit_retry(delivery)
         self.scheduler.pump()
 
-    def land(self, index: int = 0, *, strained: bool | None = None) -> Delivery:
+    def land(self, index: int = 0, *, answer: Answer | None = None) -> Delivery:
         """The attempt that is longest in the air ends."""
         delivery, endpoint, retry = self.flying.pop(index)
-        self.scheduler.finished(delivery, endpoint, retry=retry, strained=strained)
+        self.scheduler.finished(delivery, endpoint, retry=retry, answer=answer, put_back=answer is OURS)
         return delivery
+
+    def wait(self, ms: int) -> None:
+        """Let time pass; the alarms that were set go off."""
+        self.now_ms += ms
+        due = [at_ms for at_ms in self.alarms if at_ms <= self.now_ms]
+        self.alarms[:] = [at_ms for at_ms in self.alarms if at_ms > self.now_ms]
+        if due:
+            self.scheduler.pump()
 
     def land_all(self) -> None:
         while self.flying:
@@ -93,16 +132,16 @@ def test_hanging_endpoints_leave_room_for_the_next_one() -> None:
 
 
 def test_an_endpoint_that_hangs_has_less_in_the_air_even_when_it_had_nothing_to_do_meanwhile() -> None:
-    air = Air()
+    air = Air(failures=1000)
     hanging = [delivery_of(str(room)) for room in range(200)]
     air.submit(*hanging[:64])
     for _ in range(64):
-        air.land(strained=True)
+        air.land(answer=BUSY)
     assert not air.scheduler.endpoints
     air.submit(*hanging[64:], *(delivery_of(str(room), url="http://well.example/") for room in range(80)))
     assert air.by_url() == {"http://a.example/": 16, "http://well.example/": 64}
     while air.flying:
-        air.land(strained=False)
+        air.land(answer=FINE)
     assert set(hanging) <= set(air.started)
 
 
@@ -213,3 +252,139 @@ def test_everything_starts_once_in_the_order_of_its_room(
         assert [delivery for delivery in air.started if delivery in set(expected)] == expected
     assert not air.scheduler.endpoints
     assert air.scheduler.in_flight == 0
+
+
+def park(air: Air, url: str = "http://a.example/") -> None:
+    """Let three attempts at an endpoint fail."""
+    air.submit(*(delivery_of(str(room), url=url) for room in range(3)))
+    for _ in range(3):
+        air.land(answer=REFUSED)
+    assert (1, url) in air.circuits.closed
+
+
+def test_a_parked_endpoint_gets_one_attempt_at_a_time_with_growing_pauses() -> None:
+    air = Air()
+    park(air)
+    air.submit(*(delivery_of(str(room)) for room in range(20)))
+    for pause_ms in (1_000, 2_000, 4_000, 8_000, 8_000):
+        assert not air.flying
+        air.wait(pause_ms - 1)
+        assert not air.flying
+        air.wait(1)
+        assert len(air.flying) == 1
+        air.wait(60_000)
+        assert len(air.flying) == 1
+        air.land(answer=REFUSED)
+
+
+def test_others_do_not_notice_that_an_endpoint_is_parked() -> None:
+    air = Air(in_flight=10)
+    for number in range(50):
+        url = f"http://dead-{number}/"
+        park(air, url)
+        air.submit(*(delivery_of(str(room), url=url) for room in range(5)))
+    air.wait(1_000)
+    assert len(air.flying) == 1, "a tenth of the slots is for probes"
+    air.submit(*(delivery_of(str(room), url="http://well.example/") for room in range(50)))
+    assert air.by_url()["http://well.example/"] >= 2
+    # Each of the dead ones has its turn in the end.
+    for _ in range(200):
+        probes = [place for place, (delivery, _, _) in enumerate(air.flying) if "dead" in delivery.url]
+        if probes:
+            air.land(probes[0], answer=REFUSED)
+        air.wait(200)
+    assert len({delivery.url for delivery in air.started if "dead" in delivery.url}) == 50
+
+
+def test_a_good_answer_opens_it_gradually() -> None:
+    air = Air()
+    park(air)
+    air.submit(*(delivery_of(str(room)) for room in range(200)))
+    air.wait(1_000)
+    rounds = []
+    while air.flying:
+        rounds.append(len(air.flying))
+        for _ in range(len(air.flying)):
+            air.land(answer=FINE)
+    assert rounds[:5] == [1, 2, 4, 8, 16]
+    assert sum(rounds) == 200
+    key = (1, "http://a.example/")
+    assert air.changes == [(key, True), (key, False)]
+
+
+def test_it_is_parked_again_soon_where_it_fails_while_it_is_being_opened() -> None:
+    air = Air()
+    park(air)
+    air.submit(*(delivery_of(str(room)) for room in range(20)))
+    air.wait(1_000)
+    air.land(answer=FINE)
+    for _ in range(3):
+        air.land(answer=REFUSED)
+    while air.flying:
+        air.land(answer=REFUSED)
+    air.wait(1_999)
+    assert not air.flying
+    air.wait(1)
+    assert len(air.flying) == 1
+    assert len(air.changes) == 1
+
+
+def test_what_was_in_the_air_when_it_was_parked_opens_it_too() -> None:
+    air = Air()
+    air.submit(*(delivery_of(str(room)) for room in range(5)))
+    waiting = [delivery_of(str(room)) for room in range(5)]
+    for _ in range(4):
+        air.land(answer=REFUSED)
+    air.submit(*waiting)
+    assert len(air.flying) == 1
+    air.land(answer=FINE)
+    assert air.flying
+    air.land_all()
+    assert set(waiting) <= set(air.started)
+
+
+def test_a_fault_of_ours_puts_back_and_keeps_the_order_of_the_room() -> None:
+    air = Air()
+    deliveries = [delivery_of("room", partition=partition_of()) for _ in range(40)]
+    air.submit(*deliveries)
+    assert len(air.flying) == 32
+    for _ in range(32):
+        air.land(answer=OURS)
+    assert not air.flying
+    began = len(air.started)
+    for pause_ms in (250, 500, 1_000):
+        air.wait(pause_ms)
+        assert air.started[-1] is deliveries[0]
+        assert len(air.flying) == 1
+        air.land(answer=OURS)
+    assert not air.changes
+    air.wait(2_000)
+    while air.flying:
+        air.land(answer=FINE)
+    assert air.started[began + 3 :] == deliveries
+
+
+def test_a_fault_of_ours_excuses_what_waited_for_another_attempt() -> None:
+    air = Air(per_endpoint=1)
+    first, waiting = delivery_of("a"), delivery_of("b")
+    for delivery in (first, waiting):
+        delivery.attempts, delivery.first_attempt_ms, delivery.due_ms = 1, air.now_ms - 10_000, air.now_ms
+    air.retry(first, waiting)
+    air.land(answer=OURS)
+    air.wait(300)
+    air.land(answer=FINE)
+    assert (waiting.excused_ms, waiting.owed) == (300, True)
+
+
+def test_what_nobody_wants_any_more_is_withdrawn() -> None:
+    air = Air(per_endpoint=1)
+    flying, *waiting = (delivery_of(room) for room in "aabbc")
+    retry = delivery_of("d")
+    air.submit(flying, *waiting)
+    air.retry(retry)
+    key = (1, "http://a.example/")
+    unwanted = {waiting[0], waiting[1], retry}
+    assert set(air.scheduler.withdraw(key, unwanted.__contains__)) == unwanted
+    air.land_all()
+    assert air.started == [flying, waiting[2], waiting[3]]
+    assert not air.scheduler.endpoints

@@ -1,0 +1,131 @@
+"""What is done about endpoints that are dead for long: a real broker, real sockets, short times."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from tests.integration.dispatching import World, room_event, settings_for
+from tests.support.receiver import Receiver, reply
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from schemas.deliveries import DeliveryAttempt
+    from tests.support.kafka import KafkaBroker
+
+
+@pytest.fixture(scope="module")
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+async def world(
+    kafka: KafkaBroker, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    settings = settings_for(
+        kafka.bootstrap,
+        tmp_path_factory.mktemp("isolation"),
+        callback_retry_window_s=3.0,
+        callback_durable_base_s=0.2,
+        callback_durable_cap_s=1.0,
+        callback_durable_window_s=120.0,
+        callback_park_failures=10,
+        callback_park_after_s=0.5,
+        callback_probe_first_s=0.2,
+        callback_probe_longest_s=0.5,
+        callback_notify_url=receiver.script("/operator", reply(503), reply()),
+    )
+    async with World(settings) as world, world.dispatcher():
+        yield world
+
+
+def told(receiver: Receiver, sdk_app_id: int) -> list[dict[str, Any]]:
+    """What the operator was told of an application, each message once."""
+    messages = [request.json for request in receiver.at("/operator") if request.json["SdkAppId"] == sdk_app_id]
+    return [message for place, message in enumerate(messages) if message not in messages[:place]]
+
+
+def ended(rows: list[DeliveryAttempt]) -> set[str]:
+    return {row.delivery_id for row in rows if row.outcome != "failed"}
+
+
+async def test_an_endpoint_that_is_dead_for_good_is_parked(world: World, receiver: Receiver) -> None:
+    dead = await world.application(room_url=receiver.script("/dead?token=1", reply(500)))
+    healthy = await world.application(room_url=receiver.url("/healthy"))
+    many = [room_event(dead, 1 + number % 20, f"u{number}") for number in range(30)]
+    await world.publish(*many)
+    await receiver.wait_for(lambda: bool(told(receiver, dead.sdk_app_id)))
+    [message] = told(receiver, dead.sdk_app_id)
+    assert message["Event"] == "endpoint parked"
+    assert (message["Url"], message["Status"], message["ErrorClass"]) == (receiver.url("/dead"), 500, "status")
+    assert message["Failures"] >= 10
+    labels = {"sdk_app_id": str(dead.sdk_app_id), "endpoint": receiver.url("/dead")}
+    assert REGISTRY.get_sample_value("roompulse_callback_endpoint_parked", labels) == 1
+    before = len(receiver.at("/dead?token=1"))
+    later = [room_event(dead, 1 + number % 20, f"later{number}") for number in range(400)]
+    await world.publish(*later, *(room_event(healthy, number) for number in range(1, 30)))
+    await receiver.wait_for(lambda: len(receiver.at("/healthy")) == 29)
+    rows = await world.attempts_when(dead.sdk_app_id, lambda rows: len(ended(rows)) == 430)
+    probes = len(receiver.at("/dead?token=1")) - before
+    # One at a time and a pause of half a second between two: in the ten seconds or so that this takes.
+    assert 1 <= probes < 60
+    given_up = [row for row in rows if row.outcome == "given-up"]
+    assert len(given_up) == 430
+    parked = {row.user_id for row in given_up if row.error_class == "parked"}
+    assert len([user for user in parked if user.startswith("later")]) > 300
+    letters = await world.dead_letters(dead.sdk_app_id)
+    assert len({letter["Callback"]["DeliveryId"] for letter in letters}) == 430
+    assert {letter["Url"] for letter in letters} == {receiver.url("/dead?token=1")}
+    # Those that were never attempted had the time that the schedule has.
+    never = [letter for letter in letters if not letter["Callback"].get("Attempts")]
+    assert len(never) > 300
+    waited = [letter["GivenUpMs"] - letter["Callback"]["TakenMs"] for letter in never]
+    assert min(waited) >= 3_000
+    await world.lane_empty(dead.sdk_app_id)
+    assert len(told(receiver, dead.sdk_app_id)) == 1
+
+
+async def test_one_that_recovers_in_time_gets_what_waits(world: World, receiver: Receiver) -> None:
+    application = await world.application(room_url=receiver.script("/recovers", reply(503)))
+    await world.publish(*(room_event(application, number, f"u{number}") for number in range(1, 30)))
+    await receiver.wait_for(lambda: bool(told(receiver, application.sdk_app_id)))
+    receiver.script("/recovers", reply())
+    waiting = [room_event(application, number, f"later{number}") for number in range(1, 150)]
+    await world.publish(*waiting)
+    rows = await world.attempts_when(application.sdk_app_id, lambda rows: len(ended(rows)) == 29 + 149)
+    assert len([row for row in rows if row.outcome == "delivered" and row.user_id.startswith("later")]) == 149
+    await receiver.wait_for(lambda: len(told(receiver, application.sdk_app_id)) == 2)
+    assert [message["Event"] for message in told(receiver, application.sdk_app_id)] == [
+        "endpoint parked",
+        "endpoint open again",
+    ]
+
+
+async def test_on_the_durable_schedule_nothing_is_lost_and_little_is_sent(world: World, receiver: Receiver) -> None:
+    application = await world.application(room_url=receiver.script("/durable", reply(500)), schedule="durable")
+    events = [room_event(application, 1 + number % 10, f"u{number}") for number in range(500)]
+    await world.publish(*events[:50])
+    await receiver.wait_for(lambda: bool(told(receiver, application.sdk_app_id)))
+    await world.publish(*events[50:])
+    await asyncio.sleep(4)
+    sent = len(receiver.at("/durable"))
+    await asyncio.sleep(2)
+    assert len(receiver.at("/durable")) - sent <= 6
+    assert not await world.dead_letters(application.sdk_app_id)
+    receiver.script("/durable", reply())
+    rows = await world.attempts_when(
+        application.sdk_app_id, lambda rows: sum(row.outcome == "delivered" for row in rows) == len(events)
+    )
+    assert len(ended(rows)) == len(events)
+    # First attempts of a room begin in the order of its events, in spite of the way over Kafka.
+    firsts = sorted((row for row in rows if row.attempt == 1), key=lambda row: row.started_ms)
+    for room in range(1, 11):
+        moments = {int(row.user_id[1:]): row.started_ms for row in firsts if row.room_id == str(room)}
+        assert [moments[number] for number in sorted(moments)] == sorted(moments.values())
+    await world.lane_empty(application.sdk_app_id)
