@@ -18,6 +18,7 @@ from services.console.pages import DIST, add_pages, add_security_headers
 from services.console.publisher import Publisher
 from services.console.replays import Replays
 from services.console.store import ApplicationStore, DatabaseUnusable
+from services.dispatcher.sender import HttpSender
 from services.runtime.clock import Clock, now_ms
 from services.runtime.service import CannotStart
 from services.runtime.topics import TopicMismatch
@@ -34,8 +35,13 @@ log = structlog.get_logger(__name__)
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve until the event is set.
 
-    Raises `CannotStart` where the control-plane database cannot be used or the topics are not as they must be.
+    Raises `CannotStart` where the control-plane database cannot be used, a setting is none, or the topics are not as
+    they must be.
     """
+    try:
+        HttpSender.of_settings(settings)
+    except ValueError as error:
+        raise CannotStart(str(error)) from error
     try:
         store = await asyncio.to_thread(ApplicationStore, settings)
         await asyncio.to_thread(store.all)

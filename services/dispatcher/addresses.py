@@ -61,11 +61,15 @@ class AddressGuard:
             return True
         return _is_public(parsed)
 
+    def vet(self, address: str) -> None:
+        """Raise `BlockedAddress` for one that callbacks may not go to."""
+        if not self.permits(address):
+            raise BlockedAddress(address)
+
     def open_socket(self, addr_info: AddrInfoType) -> socket.socket:
         """A socket for an address that is about to be connected to. Raises `BlockedAddress`."""
         family, kind, protocol, _, address = addr_info
-        if not self.permits(str(address[0])):
-            raise BlockedAddress(str(address[0]))
+        self.vet(str(address[0]))
         return socket.socket(family, kind, protocol)
 
 

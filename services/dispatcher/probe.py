@@ -8,7 +8,6 @@ from socket import AF_INET
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aiohttp.abc import AbstractResolver
 from msgspec import Raw, Struct
 
 from schemas import examples
@@ -25,7 +24,6 @@ from services.runtime.clock import now_ms
 if TYPE_CHECKING:
     import socket
 
-    from aiohappyeyeballs import AddrInfoType
     from aiohttp.abc import ResolveResult
 
     from schemas.applications import Application
@@ -79,9 +77,7 @@ class Probe(Struct, kw_only=True):
         }
 
 
-async def probe(
-    settings: Settings, application: Application, group: int, *, resolver: AbstractResolver | None = None
-) -> Probe:
+async def probe(settings: Settings, application: Application, group: int) -> Probe:
     """Send a signed callback of an event that never happened, exactly as the dispatcher sends others.
 
     Nobody repeats it and nothing is written down. Raises `NothingToTest`, and `ValueError` for settings that are none.
@@ -93,18 +89,18 @@ async def probe(
     event = _event(application.sdk_app_id, group, started_ms)
     body = callback_body(event, started_ms)
     headers = request_headers(application, body, delivery_id(event.sdk_app_id, event.event_id), started_ms)
-    watch = _Watch(settings.callback_allow, resolver or ThreadResolver())
-    async with HttpSender(timeout_s=settings.callback_timeout_s, guard=watch.guard, resolver=watch) as sender:
+    guard, resolver = _WatchedGuard(settings.callback_allow), _WatchedResolver()
+    async with HttpSender.of_settings(settings, guard=guard, resolver=resolver) as sender:
         answer = await sender.post(url, body, headers)
-    addresses = list(dict.fromkeys([*watch.found, *watch.guard.tried]))
+    addresses = dict.fromkeys([*resolver.found, *guard.tried])
     return Probe(
         url=url,
         event=event,
         headers={} if answer.error_class == "url" else wire_headers(url, body, headers),
         body=body,
-        addresses={address: watch.guard.permits(address) for address in addresses},
-        tried=[address for address in watch.guard.tried if watch.guard.permits(address)],
-        look_up_ms=watch.look_up_ms,
+        addresses={address: guard.permits(address) for address in addresses},
+        tried=[address for address in guard.tried if guard.permits(address)],
+        look_up_ms=resolver.look_up_ms,
         started_ms=started_ms,
         answer=answer,
     )
@@ -131,28 +127,24 @@ class _WatchedGuard(AddressGuard):
         super().__init__(allowed)
         self.tried: list[str] = []
 
-    def open_socket(self, addr_info: AddrInfoType) -> socket.socket:
-        self.tried.append(str(addr_info[4][0]))
-        return super().open_socket(addr_info)
+    def vet(self, address: str) -> None:
+        self.tried.append(address)
+        super().vet(address)
 
 
-class _Watch(AbstractResolver):
-    """Looks names up and remembers what was found."""
+class _WatchedResolver(ThreadResolver):
+    """Remembers what was found."""
 
-    def __init__(self, allowed: str, resolver: AbstractResolver) -> None:
-        self.guard = _WatchedGuard(allowed)
+    def __init__(self) -> None:
+        super().__init__()
         self.found: list[str] = []
         self.look_up_ms = 0
-        self._resolver = resolver
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = AF_INET) -> list[ResolveResult]:
         began = time.perf_counter()
         try:
-            results = await self._resolver.resolve(host, port, family)
+            results = await super().resolve(host, port, family)
         finally:
             self.look_up_ms = round((time.perf_counter() - began) * 1000)
         self.found += [result["host"] for result in results]
         return results
-
-    async def close(self) -> None:
-        await self._resolver.close()

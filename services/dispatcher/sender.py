@@ -12,7 +12,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 import structlog
@@ -21,12 +21,13 @@ from yarl import URL
 
 from schemas.deliveries import MAX_STORED_RESPONSE
 from services.dispatcher.addresses import BLOCKED_ERRNO, AddressGuard
+from services.dispatcher.proxy import EgressProxy, ProxyConnector, ProxyFailure
 from services.dispatcher.resolver import ThreadResolver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiohttp.abc import AbstractResolver
+    from services.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -66,21 +67,37 @@ class HttpSender:
     not followed, cookies not kept, bodies not decompressed, certificates verified. Any status but 200 is a failure.
     """
 
-    def __init__(self, *, timeout_s: float, guard: AddressGuard, resolver: AbstractResolver | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_s: float,
+        guard: AddressGuard,
+        resolver: ThreadResolver | None = None,
+        proxy: EgressProxy | None = None,
+    ) -> None:
         self._timeout_s = timeout_s
         self._guard = guard
         self._resolver = resolver or ThreadResolver()
+        self._proxy = proxy
+
+    @classmethod
+    def of_settings(
+        cls, settings: Settings, *, guard: AddressGuard | None = None, resolver: ThreadResolver | None = None
+    ) -> Self:
+        """The sender that an installation wants. Raises `ValueError` for a setting that is none."""
+        try:
+            guard = guard or AddressGuard(settings.callback_allow)
+        except ValueError as error:
+            raise ValueError(f"ROOMPULSE_CALLBACK_ALLOW: {error}") from error
+        try:
+            proxy = EgressProxy.parse(settings.callback_proxy)
+        except ValueError as error:
+            raise ValueError(f"ROOMPULSE_CALLBACK_PROXY: {error}") from error
+        return cls(timeout_s=settings.callback_timeout_s, guard=guard, resolver=resolver, proxy=proxy)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                # How many requests are in the air is decided before they come here.
-                limit=0,
-                keepalive_timeout=_KEEP_ALIVE_S,
-                ttl_dns_cache=_DNS_CACHE_S,
-                socket_factory=self._guard.open_socket,
-                resolver=self._resolver,
-            ),
+            connector=self._connector(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -91,6 +108,18 @@ class HttpSender:
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
+
+    def _connector(self) -> aiohttp.TCPConnector:
+        options: dict[str, Any] = {
+            # How many requests are in the air is decided before they come here.
+            "limit": 0,
+            "keepalive_timeout": _KEEP_ALIVE_S,
+            "ttl_dns_cache": _DNS_CACHE_S,
+            "resolver": self._resolver,
+        }
+        if self._proxy is None:
+            return aiohttp.TCPConnector(socket_factory=self._guard.open_socket, **options)
+        return ProxyConnector(self._proxy, self._guard, within_s=self._timeout_s, **options)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Send a body and wait for the answer. Never raises."""
@@ -159,6 +188,8 @@ def classify(error: BaseException) -> str:
     if getattr(cause, "errno", None) == BLOCKED_ERRNO:
         return "blocked"
     match error:
+        case ProxyFailure():
+            return "egress-proxy"
         case aiohttp.ClientConnectorDNSError():
             return "dns"
         case aiohttp.ClientSSLError() | ssl.SSLError():
@@ -168,6 +199,9 @@ def classify(error: BaseException) -> str:
         case aiohttp.ClientResponseError():
             return "protocol"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
+            return "reset"
+        case aiohttp.ClientOSError(errno=None) if not isinstance(error, aiohttp.ClientConnectorError):
+            # The connection was there, and had gone when something was to be written to it.
             return "reset"
         case _:
             pass

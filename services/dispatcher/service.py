@@ -12,7 +12,6 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 
 from schemas.topics import DEAD_LETTERS, DELIVERIES, RETRIES
-from services.dispatcher.addresses import AddressGuard
 from services.dispatcher.consumer import EventConsumer
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.monitor import Monitor
@@ -44,9 +43,9 @@ class DispatcherService:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         try:
-            self._guard = AddressGuard(settings.callback_allow)
+            HttpSender.of_settings(settings)
         except ValueError as error:
-            raise CannotStart(f"ROOMPULSE_CALLBACK_ALLOW: {error}") from error
+            raise CannotStart(str(error)) from error
         self._instance = instance_name(settings, "dispatcher", settings.dispatcher_port)
         self._consumer: EventConsumer | None = None
         self._dispatcher: Dispatcher | None = None
@@ -69,9 +68,7 @@ class DispatcherService:
                 failed.set_exception(error)
 
         async with AsyncExitStack() as stack:
-            sender = await stack.enter_async_context(
-                HttpSender(timeout_s=self._settings.callback_timeout_s, guard=self._guard)
-            )
+            sender = await stack.enter_async_context(HttpSender.of_settings(self._settings))
             largest = await largest_record(self._settings, RETRIES, DELIVERIES, DEAD_LETTERS)
             journal = await stack.enter_async_context(Journal(self._settings, largest=largest))
             lane_reader = await stack.enter_async_context(LaneReader(self._settings))

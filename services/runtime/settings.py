@@ -131,6 +131,8 @@ class Settings(BaseSettings):
 
     callback_allow: str = ""
     """Networks that callbacks may go to although they are not public, e.g. `127.0.0.0/8,::1/128`."""
+    callback_proxy: str = ""
+    """HTTP proxy that all callbacks go through, e.g. `http://user:password@10.0.0.5:3128`; empty: none."""
     callback_timeout_s: float = Field(default=5, gt=0)
     """Seconds from the start of an attempt to the last byte of its answer."""
     callback_retry_interval_s: float = Field(default=10, ge=0)

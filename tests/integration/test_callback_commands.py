@@ -20,6 +20,7 @@ from services.runtime.clickhouse import migrate
 from services.runtime.clock import now_ms
 from tests.integration.dispatching import World, event_of, room_event
 from tests.support.clickhouse import free_port
+from tests.support.proxy import Proxy
 from tests.support.receiver import Receiver, reply
 from tests.support.stack import Stack
 
@@ -290,6 +291,24 @@ async def test_test_callbacks_that_fail(commands: Commands, world: World, receiv
     assert (result.exit_code, line_of(result)) == (
         1,
         f"Error: application {app.sdk_app_id} has no URL for events of group 4",
+    )
+
+
+async def test_a_test_callback_goes_through_the_egress_proxy(
+    commands: Commands, world: World, receiver: Receiver
+) -> None:
+    app = await world.application(room_url="http://93.184.215.14:8080/through")
+    async with Proxy(receiver.port) as proxy:
+        told = await commands.document("test", app.sdk_app_id, ROOMPULSE_CALLBACK_PROXY=proxy.url)
+    assert (told["Delivered"], proxy.targets) == (True, ["CONNECT 93.184.215.14:8080 HTTP/1.1"])
+    assert told["Addresses"] == [{"Address": "93.184.215.14", "Permitted": True, "Tried": True}]
+    assert told["Request"]["Headers"] == dict(receiver.at("/through")[0].headers)
+    told = await commands.document("test", app.sdk_app_id, status=1, ROOMPULSE_CALLBACK_PROXY=proxy.url)
+    assert told["ErrorClass"] == "egress-proxy"
+    wrong = await commands.run("test", app.sdk_app_id, ROOMPULSE_CALLBACK_PROXY="http://u:hunter2@h/x")
+    assert (wrong.exit_code, line_of(wrong)) == (
+        1,
+        "Error: ROOMPULSE_CALLBACK_PROXY: must be http://host:port or http://user:password@host:port",
     )
 
 

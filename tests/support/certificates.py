@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+CERTIFICATE = "certificate.pem"
+
+
 def self_signed(folder: Path, host: str) -> ssl.SSLContext:
-    """A server's context with a certificate that nobody has vouched for."""
+    """A server's context with a certificate that nobody has vouched for, kept in `CERTIFICATE` of a folder."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.UTC)
@@ -30,7 +33,7 @@ def self_signed(folder: Path, host: str) -> ssl.SSLContext:
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    path = folder / "certificate.pem"
+    path = folder / CERTIFICATE
     path.write_bytes(
         certificate.public_bytes(serialization.Encoding.PEM)
         + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
