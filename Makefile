@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 INSTALLED := $(VENV)/.installed
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit("Roompulse needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -53,10 +53,16 @@ test: setup chromium lint ## Lint, types and every test of the suite
 chaos: setup ## kill -9 of every part amid 200,000 samples, again and again (about 20 minutes; ARGS="-k kafka" is one of them)
 	$(BIN)/pytest tests/chaos/full.py -s --timeout=1800 --show-capture=no $(ARGS)
 
+chaos-callbacks: setup ## kill -9 of dispatcher, Kafka and ClickHouse, 100 times amid 5,000 callbacks (half an hour; CHAOS_ROUNDS=10)
+	$(BIN)/pytest tests/chaos/callbacks.py -s --timeout=0 --show-capture=no $(ARGS)
+
 test-oracle: setup ## 3,000 drawn scenarios against the oracle, 100 by real processes (about 20 minutes)
 	ORACLE_SCENARIOS=3000 ORACLE_SEED=$(or $(SEED),1) ORACLE_PROCESSES=100 \
 	  $(BIN)/pytest tests/integration/test_oracle.py tests/integration/test_calls_oracle.py \
 	  tests/integration/test_processor_workers.py --timeout=0 $(ARGS)
+
+bench-dispatcher: setup ## CPU time and rate of callbacks, beside aiohttp alone and Celery (ARGS="--row dispatcher --row bare")
+	$(BIN)/python -m tests.bench.dispatcher $(ARGS)
 
 bench-processor: setup ## CPU time of a sample, beside other frameworks (ARGS="--samples 1000000 --row processor")
 	$(BIN)/python -m tests.bench.processor $(ARGS)
@@ -78,4 +84,4 @@ docs: setup ## Write the generated pages anew
 clean: ## Remove what the targets above made, the data folder excepted
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup web chromium lock run test test-oracle bench-processor chaos lint format docs clean
+.PHONY: help setup web chromium lock run test test-oracle bench-dispatcher bench-processor chaos chaos-callbacks lint format docs clean

@@ -92,6 +92,7 @@ class Dispatcher:
             circuits=self._circuits,
             clock=clock,
             on_later=lambda at_ms: self._alarm.set(at_ms),
+            next_turn=lambda go_on: asyncio.get_running_loop().call_soon(go_on),
         )
         self._alarm = Alarm(clock, self._scheduler.pump)
         self._timers = RetryTimers(clock, self._retry)

@@ -30,6 +30,9 @@ _SHARE_OF_FREE = 0.25
 _PROBING = 0.1
 """Endpoints that are closed off have this part of the slots together, however many they are."""
 _PROBE_LATER_MS = 200
+STARTS_A_TURN = 4
+"""Attempts that start in one turn of the event loop. With more, endpoints that answer at once would make each turn so
+long that what Kafka acknowledges is seen late, and a crash would repeat all that was answered meanwhile."""
 
 EndpointKey = tuple[int, str]
 """SdkAppId and URL."""
@@ -201,10 +204,12 @@ class Scheduler:
         circuits: Circuits,
         clock: Clock,
         on_later: Callable[[int], None],
+        next_turn: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         """`start` is called with a delivery, its endpoint and whether it is a retry; `finished` must follow.
 
-        `on_later` is called with a time at which `pump` has to be called.
+        `on_later` is called with a time at which `pump` has to be called. `next_turn` calls what it is given in the
+        event loop's next turn; without it any number of attempts starts in one.
         """
         self._start = start
         self._limit = in_flight
@@ -212,6 +217,9 @@ class Scheduler:
         self._circuits = circuits
         self._clock = clock
         self._on_later = on_later
+        self._next_turn = next_turn
+        self._started = 0
+        """Attempts of this turn."""
         self._in_flight = 0
         self._probes = 0
         self._endpoints: dict[EndpointKey, Endpoint] = {}
@@ -288,7 +296,7 @@ class Scheduler:
     def pump(self) -> None:
         """Start what may start."""
         self._recall()
-        while self._turns and self._in_flight < self._limit:
+        while self._turns and self._in_flight < self._limit and self._started < STARTS_A_TURN:
             endpoint = self._turns.popleft()
             endpoint.queued = False
             if endpoint.in_flight >= self._allowance(endpoint):
@@ -302,12 +310,20 @@ class Scheduler:
                     self._endpoints.pop(endpoint.key, None)
                 continue
             self._in_flight += 1
+            if self._next_turn is not None:
+                if not self._started:
+                    self._next_turn(self._turn)
+                self._started += 1
             if endpoint.key in self._circuits.closed:
                 self._probes += 1
                 endpoint.probing = True
             self._queue(endpoint)
             delivery, retry = found
             self._start(delivery, endpoint, retry)
+
+    def _turn(self) -> None:
+        self._started = 0
+        self.pump()
 
     def _closed_off(self, endpoint: Endpoint) -> bool:
         """Whether an endpoint is left alone for now."""

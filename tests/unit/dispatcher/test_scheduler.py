@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dispatcher.circuit import Circuit, Circuits
-from services.dispatcher.scheduler import IN_FLIGHT_PER_ROOM, Endpoint, EndpointKey, Scheduler
+from services.dispatcher.scheduler import IN_FLIGHT_PER_ROOM, STARTS_A_TURN, Endpoint, EndpointKey, Scheduler
 from services.dispatcher.sender import Answer
 from tests.unit.dispatcher.deliveries import delivery_of, partition_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from services.dispatcher.delivery import Delivery
 
 FINE = Answer(status=200)
@@ -25,7 +27,14 @@ OURS = Answer(error_class="own")
 class Air:
     """A scheduler, and the attempts that it has started."""
 
-    def __init__(self, in_flight: int = 1000, per_endpoint: int = 64, *, failures: int = 3) -> None:
+    def __init__(
+        self,
+        in_flight: int = 1000,
+        per_endpoint: int = 64,
+        *,
+        failures: int = 3,
+        next_turn: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
         self.started: list[Delivery] = []
         self.flying: list[tuple[Delivery, Endpoint, bool]] = []
         self.now_ms = 1_000_000
@@ -46,6 +55,7 @@ class Air:
             circuits=self.circuits,
             clock=self.clock,
             on_later=self.alarms.append,
+            next_turn=next_turn,
         )
 
     def clock(self) -> int:
@@ -100,6 +110,25 @@ def test_first_attempts_of_a_room_start_in_order_and_are_bounded() -> None:
     air.land_all()
     assert air.started == deliveries
     assert not air.scheduler.endpoints
+
+
+def test_a_turn_of_the_event_loop_starts_few_and_the_next_one_goes_on() -> None:
+    turns: list[Callable[[], None]] = []
+    air = Air(next_turn=turns.append)
+    deliveries = [delivery_of("a") for _ in range(3 * STARTS_A_TURN)]
+    air.submit(*deliveries[:-2])
+    for number in range(STARTS_A_TURN):
+        # What lands makes room for others, but not in this turn.
+        air.land()
+        assert len(air.started) == STARTS_A_TURN, number
+        assert len(turns) == 1
+    for started in (2 * STARTS_A_TURN, 3 * STARTS_A_TURN - 2):
+        turns.pop()()
+        assert len(air.started) == started
+    turns.pop()()
+    air.submit(*deliveries[-2:])
+    assert air.started == deliveries
+    assert len(turns) == 1
 
 
 def test_rooms_of_an_endpoint_take_turns() -> None:

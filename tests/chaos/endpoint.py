@@ -1,0 +1,139 @@
+"""A customer's endpoint that fails one request in five, and remembers what it promised: its answers of 200."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Self, cast
+
+import msgspec
+
+from schemas.callbacks import sign_matches
+from services.dispatcher.delivery import SAME_BYTES_MS
+
+if TYPE_CHECKING:
+    from random import Random
+
+KEY = "Chaos0Key"
+_FAILS = 0.2
+_RESETS = 0.05
+_DELAY_S = (0.05, 0.25)
+_GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+_BAD = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
+
+
+class _Info(msgspec.Struct, rename="pascal"):
+    user_id: str
+    """Names the event in all rounds."""
+    room_id: int
+
+
+class _Body(msgspec.Struct, rename="pascal"):
+    event_info: msgspec.Raw
+    callback_ts: int
+
+
+class _First(msgspec.Struct):
+    at: float
+    body: bytes
+    info: bytes
+    webhook_id: str
+
+
+class Endpoint:
+    """Listens on the loopback interface; every path is an endpoint of its own to the dispatcher."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.port = 0
+        self.in_the_air = 0
+        """Requests that have no answer yet, on connections that are still there."""
+        self.requests = 0
+        self.answered: Counter[str] = Counter()
+        """Events with the answers of 200 that went out whole."""
+        self.duplicates = 0
+        """Requests for an event whose 200 had gone out before they came."""
+        self.wrong: list[str] = []
+        """Requests whose bytes are not what they have to be."""
+        self._first: dict[str, _First] = {}
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=4096)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    def url(self, path: str) -> str:
+        """The URL of a path."""
+        return f"http://127.0.0.1:{self.port}/{path}"
+
+    def received(self, headers: dict[str, str], body: bytes) -> str:
+        """Note a request; the event that it is about."""
+        self.requests += 1
+        read = msgspec.json.decode(body, type=_Body)
+        event = msgspec.json.decode(read.event_info, type=_Info).user_id
+        if self.answered[event]:
+            self.duplicates += 1
+        if not sign_matches(KEY, body, headers.get("sign", "")):
+            self.wrong.append(f"{event}: Sign")
+        now = time.monotonic()
+        first = self._first.setdefault(event, _First(now, body, bytes(read.event_info), headers["webhook-id"]))
+        if now - first.at < SAME_BYTES_MS / 1000 - 1 and body != first.body:
+            self.wrong.append(f"{event}: {body!r} after {first.body!r}")
+        if bytes(read.event_info) != first.info or headers["webhook-id"] != first.webhook_id:
+            self.wrong.append(f"{event}: EventInfo or webhook-id")
+        return event
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._data = b""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        end = self._data.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        lines = self._data[:end].decode("latin-1").split("\r\n")[1:]
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        length = int(headers["content-length"])
+        if len(self._data) < end + 4 + length:
+            return
+        body, self._data = self._data[end + 4 : end + 4 + length], self._data[end + 4 + length :]
+        event = self._endpoint.received(headers, body)
+        self._endpoint.in_the_air += 1
+        delay = self._endpoint.random.uniform(*_DELAY_S)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._answer, event)
+
+    def eof_received(self) -> None:
+        self._forget()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._forget()
+
+    def _answer(self, event: str) -> None:
+        self._forget()
+        chance = self._endpoint.random.random()
+        if chance < _RESETS:
+            self._transport.abort()
+        elif chance < _FAILS:
+            self._transport.write(_BAD)
+        else:
+            self._transport.write(_GOOD)
+            self._endpoint.answered[event] += 1
+
+    def _forget(self) -> None:
+        """No answer is due any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._endpoint.in_the_air -= 1
