@@ -11,7 +11,7 @@ from schemas.words import RoomIdType, SdkAppId, UnixMs
 
 Outcome = Literal["delivered", "failed", "given-up"]
 """*failed* will be tried again, *given-up* will not."""
-OUR_FAULTS = frozenset({"own", "egress-proxy"})
+OUR_FAULTS = frozenset({"own", "own-dns", "egress-proxy"})
 """Error classes of attempts that failed for a reason of ours and say nothing of the customer's endpoint."""
 MAX_STORED_RESPONSE = 1024
 """Bytes of an answer's body that are kept."""

@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 _LATE_MS = 1_000
 """An attempt that Kafka's absence delays by more than this is excused."""
 _IN_THE_WAY = 5
-"""A callback that failed so often in a row by faults of ours makes way: the fault may be in it alone."""
-_ASIDE_MS = 30_000
+"""A callback that failed so often in a row by faults of ours makes way for others: the fault may be in it alone."""
+_ASIDE_MS = 5_000
+_LONGEST_ASIDE_MS = 300_000
 
 
 class Courier:
@@ -93,10 +94,15 @@ class Courier:
             if not delivery.attempts:
                 await self._persist_stale(delivery, endpoint)
             started_ms = self._clock()
+            if delivery.our_faults and delivery.attempts:
+                delivery.excuse(started_ms)
             callback_ts = delivery.callback_ts_at(started_ms)
             answer = await self._post(delivery, callback_ts, started_ms)
             if answer is not None and answer.error_class in OUR_FAULTS:
-                put_back = self._excuse(delivery)
+                self._excuse(delivery)
+                put_back = not self._too_old(delivery) and (
+                    delivery.our_faults < _IN_THE_WAY or not endpoint.others_wait
+                )
         finally:
             self._on_landed(delivery, endpoint, retry=retry, answer=answer, put_back=put_back)
         if answer is None:
@@ -112,12 +118,16 @@ class Courier:
             delivery.first_attempt_ms = started_ms
         await self._settle(delivery, answer, callback_ts, started_ms)
 
-    def _excuse(self, delivery: Delivery) -> bool:
-        """Leave out of a callback's time what a fault of ours took of it; whether it may stay where it waits."""
+    def _too_old(self, delivery: Delivery) -> bool:
+        """Whether faults of ours are no excuse any more."""
+        return self._clock() - delivery.since_ms >= self.schedules["durable"].window_ms
+
+    def _excuse(self, delivery: Delivery) -> None:
+        """Leave out of a callback's time what a fault of ours took of it."""
         if delivery.attempts:
             delivery.excuse(self._clock())
+            delivery.owed = True
         delivery.our_faults += 1
-        return delivery.our_faults % _IN_THE_WAY != 0
 
     async def _not_attempted(
         self, delivery: Delivery, answer: Answer, callback_ts: int, started_ms: int, *, put_back: bool
@@ -128,7 +138,11 @@ class Courier:
         if put_back or delivery.partition.closed:
             await self._journal.write(row)
             return
-        delivery.due_ms = self._clock() + _ASIDE_MS
+        if self._too_old(delivery):
+            await self.give_up(delivery, answer.error_class, answer.error)
+            return
+        times = min(delivery.our_faults - _IN_THE_WAY, 10)
+        delivery.due_ms = self._clock() + min(_ASIDE_MS << times, _LONGEST_ASIDE_MS)
         await self._lane.hold(delivery, row)
         if not delivery.partition.closed:
             self._on_wait(delivery)

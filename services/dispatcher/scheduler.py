@@ -181,6 +181,11 @@ class Endpoint:
         return withdrawn
 
     @property
+    def others_wait(self) -> bool:
+        """Whether something waits, beside what is in the air."""
+        return bool(self.retries or self.turns)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is in the air."""
         return not (self.in_flight or self.rooms or self.retries)

@@ -38,6 +38,13 @@ _DNS_CACHE_S = 10
 _STREAMED_BYTES = 1 << 20
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _VISIBLE = re.compile(r"[!-~]*")
+_OUR_ERRORS = frozenset(
+    {
+        *(errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL),
+        *(errno.ENETUNREACH, errno.ENETDOWN),
+    }
+)
+"""Numbers of the system's errors that say that this machine has no sockets, or no network, left."""
 USER_AGENT = f"Roompulse/{version('roompulse')}"
 _FIXED_HEADERS = {"User-Agent": USER_AGENT, "Content-Type": "application/json"}
 
@@ -138,14 +145,26 @@ class HttpSender:
                 await _read(response, answer)
         except TimeoutError:
             answer.error_class, answer.error = "timeout", f"no complete answer within {self._timeout_s:g} s"
+            if await self._stuck_by_us(target.raw_host or ""):
+                answer.error_class, answer.error = "own-dns", "no name server answered in time"
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             answer.error_class, answer.error = classify(error), str(error)[:MAX_STORED_RESPONSE]
+            if await self._look_up_failed_by_us(error):
+                answer.error_class = "own-dns"
         except Exception as error:
             # Whatever it is, it is one endpoint's, and the others must not feel it.
             log.exception("an attempt failed as nobody expected", url=url)
             answer.error_class, answer.error = "own", repr(error)[:MAX_STORED_RESPONSE]
         answer.duration_ms = round((time.perf_counter() - started) * 1000)
         return answer
+
+    async def _stuck_by_us(self, host: str) -> bool:
+        return isinstance(self._resolver, ThreadResolver) and await self._resolver.stuck_by_us(host)
+
+    async def _look_up_failed_by_us(self, error: BaseException) -> bool:
+        if not isinstance(error, aiohttp.ClientConnectorDNSError) or not isinstance(self._resolver, ThreadResolver):
+            return False
+        return await self._resolver.failed_by_us(error.host, error.os_error)
 
 
 def wire_headers(url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
@@ -210,7 +229,7 @@ def classify(error: BaseException) -> str:
             return "refused"
         case errno.ECONNRESET | errno.EPIPE:
             return "reset"
-        case errno.EMFILE | errno.ENFILE | errno.EADDRNOTAVAIL | errno.ENOBUFS:
+        case number if number in _OUR_ERRORS:
             return "own"
         case _:
             return "connect"

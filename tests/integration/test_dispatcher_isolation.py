@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client import REGISTRY
 
+from services.dispatcher import sender
+from services.dispatcher.resolver import ThreadResolver
 from tests.integration.dispatching import World, room_event, settings_for
 from tests.support.receiver import Receiver, reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from schemas.deliveries import DeliveryAttempt
     from tests.support.kafka import KafkaBroker
@@ -24,9 +27,35 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield receiver
 
 
+class Names:
+    """Name servers to whom every name is this machine's, until they are out of order."""
+
+    broken = False
+
+    def __call__(self, host: str, port: int, *_: Any) -> list[Any]:
+        if self.broken:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+
+@pytest.fixture(scope="module")
+def names() -> Iterator[Names]:
+    names = Names()
+
+    class Resolver(ThreadResolver):
+        def __init__(self) -> None:
+            super().__init__(names)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sender, "ThreadResolver", Resolver)
+        # Names are asked for anew for each connection, and each attempt has one of its own.
+        patch.setattr(sender, "_DNS_CACHE_S", 0)
+        yield names
+
+
 @pytest.fixture(scope="module")
 async def world(
-    kafka: KafkaBroker, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
+    kafka: KafkaBroker, receiver: Receiver, names: Names, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
     settings = settings_for(
         kafka.bootstrap,
@@ -129,3 +158,50 @@ async def test_on_the_durable_schedule_nothing_is_lost_and_little_is_sent(world:
         moments = {int(row.user_id[1:]): row.started_ms for row in firsts if row.room_id == str(room)}
         assert [moments[number] for number in sorted(moments)] == sorted(moments.values())
     await world.lane_empty(application.sdk_app_id)
+
+
+async def test_a_fault_of_ours_burns_no_attempts(world: World, receiver: Receiver, names: Names) -> None:
+    """Our name servers are away for longer than the schedule lasts."""
+    closing = (("Connection", "close"),)
+    behaviours = [reply(500, headers=closing, keep_alive=False), reply(headers=closing, keep_alive=False)]
+    url = receiver.script("/named", *behaviours).replace("127.0.0.1", "customer.example")
+    named = await world.application(room_url=url)
+    other = await world.application(room_url=receiver.url("/by-address"))
+    names.broken = True
+    events = [room_event(named, 1 + number % 5, f"u{number}") for number in range(100)]
+    await world.publish(*events, *(room_event(other, 1 + number % 5, f"u{number}") for number in range(100)))
+    await receiver.wait_for(lambda: len(receiver.at("/by-address")) == 100)
+    await asyncio.sleep(4)
+    rows = await world.attempts(named.sdk_app_id)
+    assert {(row.outcome, row.error_class, row.attempt) for row in rows} == {("failed", "own-dns", 1)}
+    assert len(rows) < 300, "each of them again and again would be no use"
+    names.broken = False
+    rows = await world.attempts_when(
+        named.sdk_app_id, lambda rows: sum(row.outcome == "delivered" for row in rows) == len(events)
+    )
+    counted = [row for row in rows if row.error_class != "own-dns"]
+    assert [(row.outcome, row.attempt) for row in counted if row.outcome != "delivered"] == [("failed", 1)]
+    assert {row.attempt for row in counted if row.outcome == "delivered"} <= {1, 2}
+    assert not await world.dead_letters(named.sdk_app_id)
+    assert not told(receiver, named.sdk_app_id)
+    await world.lane_empty(named.sdk_app_id)
+
+
+async def test_a_fault_of_ours_does_not_end_the_time_of_what_was_attempted(
+    world: World, receiver: Receiver, names: Names
+) -> None:
+    closing = (("Connection", "close"),)
+    behaviours = [reply(500, headers=closing, keep_alive=False)] * 2 + [reply(headers=closing, keep_alive=False)]
+    url = receiver.script("/attempted", *behaviours).replace("127.0.0.1", "customer.example")
+    application = await world.application(room_url=url)
+    await world.publish(room_event(application, 1))
+    await receiver.wait_for(lambda: len(receiver.at("/attempted")) == 2)
+    names.broken = True
+    await asyncio.sleep(5)
+    names.broken = False
+    rows = await world.attempts_when(application.sdk_app_id, lambda rows: any(row.outcome != "failed" for row in rows))
+    counted = [(row.outcome, row.attempt) for row in rows if row.error_class != "own-dns"]
+    assert counted == [("failed", 1), ("failed", 2), ("delivered", 3)]
+    assert {row.attempt for row in rows if row.error_class == "own-dns"} == {3}
+    bodies = {request.body for request in receiver.at("/attempted")}
+    assert len(bodies) == 1

@@ -340,3 +340,72 @@ async def test_whoever_stops_waiting_for_a_move_disturbs_nobody(world: World) ->
     impatient.cancel()
     await moving
     assert list(delivery.partition.lane) == [delivery.delivery_id]
+
+
+OURS = Answer(error_class="own-dns", error="no name server")
+
+
+async def test_a_fault_of_ours_is_no_attempt(world: World) -> None:
+    delivery = delivery_of()
+    await world.attempt(delivery, answers=[OURS])
+    assert (delivery.attempts, delivery.first_attempt_ms) == (0, 0)
+    assert [entry.topic for entry in world.written] == ["deliveries"]
+    assert (world.rows()[0].outcome, world.rows()[0].error_class, world.rows()[0].attempt) == ("failed", "own-dns", 1)
+    assert list(world.scheduler.endpoints) == [(1, delivery.url)]
+    world.now_ms += 250
+    world.answers.append(FINE)
+    world.scheduler.pump()
+    await asyncio.gather(*world._tasks)
+    assert [(row.outcome, row.attempt) for row in world.rows()] == [("failed", 1), ("delivered", 1)]
+    assert world.done == [delivery]
+
+
+async def test_a_fault_of_ours_takes_no_time_of_the_window(world: World) -> None:
+    delivery = delivery_of()
+    await world.attempt(delivery, answers=[REFUSED])
+    world.now_ms = delivery.due_ms
+    await world.attempt(delivery, answers=[OURS])
+    world.now_ms += 3_600_000
+    world.answers.append(FINE)
+    world.scheduler.pump()
+    await asyncio.gather(*world._tasks)
+    assert world.rows()[-1].outcome == "delivered"
+    assert world.rows()[-1].attempt == 2
+
+
+async def test_what_fails_by_us_again_and_again_makes_way_for_others(world: World) -> None:
+    poison, other = delivery_of("a"), delivery_of("a")
+    other.partition = poison.partition
+    await world.attempt(poison, answers=[OURS])
+    for _ in range(9):
+        world.now_ms += 5_000
+        world.answers.append(OURS)
+        world.scheduler.pump()
+        await asyncio.gather(*world._tasks)
+    assert not world.waiting, "nobody is there to make way for"
+    world.now_ms += 5_000
+    await world.attempt(other, answers=[OURS])
+    assert world.waiting == [poison]
+    assert (poison.due_ms - world.now_ms, poison.attempts, poison.in_lane) == (300_000, 0, True)
+    world.now_ms += 5_000
+    world.answers.append(FINE)
+    world.scheduler.pump()
+    await asyncio.gather(*world._tasks)
+    assert world.done == [other]
+    # In its turn it is a first attempt still.
+    world.now_ms += 3_600_000
+    await world.attempt(poison, answers=[FINE])
+    assert world.rows()[-1].attempt == 1
+    assert world.lane_values()[-1] is None
+
+
+async def test_a_fault_of_ours_without_end_is_given_up_after_days(world: World) -> None:
+    delivery = delivery_of()
+    await world.attempt(delivery, answers=[OURS])
+    for days in (0, 0, 0, 3):
+        world.now_ms += 5_000 + days * 86_400_000
+        world.answers.append(OURS)
+        world.scheduler.pump()
+        await asyncio.gather(*world._tasks)
+    assert [letter.reason for letter in world.letters()] == ["own-dns"], "even though nobody waits behind it"
+    assert world.done == [delivery]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
 from typing import Any
@@ -57,3 +58,119 @@ async def test_slow_names_are_bounded_and_given_back(monkeypatch: pytest.MonkeyP
     release.set()
     assert len(await quick) == 1
     assert len(await slow[1]) == 1
+
+
+class Servers:
+    """Name servers, for all or for single names out of order."""
+
+    def __init__(self) -> None:
+        self.broken: dict[str, OSError] = {}
+        self.all_broken: OSError | None = None
+        self.silent = threading.Event()
+        self.silent.set()
+        self.asked: list[str] = []
+
+    def __call__(self, host: str, port: int, *_: Any) -> list[Any]:
+        self.asked.append(host)
+        self.silent.wait(10)
+        if (error := self.all_broken or self.broken.get(host)) is not None:
+            raise error
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", port))]
+
+
+AGAIN = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+UNKNOWN = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+async def failure_of(names: ThreadResolver, host: str) -> OSError:
+    with pytest.raises(OSError) as failed:  # noqa: PT011
+        await names.resolve(host)
+    return failed.value
+
+
+async def test_a_name_that_fails_alone_is_its_owners_trouble() -> None:
+    servers = Servers()
+    names = ThreadResolver(servers)
+    await names.resolve("well.example")
+    servers.broken["a.example"] = AGAIN
+    assert not await names.failed_by_us("a.example", await failure_of(names, "a.example"))
+
+
+async def test_where_no_name_is_found_any_more_it_is_ours() -> None:
+    servers = Servers()
+    names = ThreadResolver(servers)
+    # With no other name to compare with, it is not the customer who has to pay.
+    servers.broken["a.example"] = AGAIN
+    assert await names.failed_by_us("a.example", await failure_of(names, "a.example"))
+    await names.resolve("well.example")
+    servers.all_broken = AGAIN
+    error = await failure_of(names, "a.example")
+    asked = len(servers.asked)
+    assert await asyncio.gather(*(names.failed_by_us("a.example", error) for _ in range(20))) == [True] * 20
+    assert servers.asked[asked:] == ["well.example"], "one check is enough for all"
+
+
+async def test_an_unknown_name_is_its_owners_trouble_whatever_else() -> None:
+    servers = Servers()
+    names = ThreadResolver(servers)
+    servers.all_broken = UNKNOWN
+    assert not await names.failed_by_us("a.example", await failure_of(names, "a.example"))
+
+
+@pytest.mark.parametrize("number", [socket.EAI_SYSTEM, socket.EAI_MEMORY, errno.EMFILE])
+async def test_what_the_system_lacks_is_ours(number: int) -> None:
+    servers = Servers()
+    names = ThreadResolver(servers)
+    await names.resolve("well.example")
+    servers.broken["a.example"] = OSError(number, "no more")
+    assert await names.failed_by_us("a.example", await failure_of(names, "a.example"))
+
+
+async def test_threads_that_cannot_be_started_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    names = ThreadResolver(Servers())
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert await names.failed_by_us("a.example", await failure_of(names, "a.example"))
+
+
+async def test_silent_name_servers_are_ours_and_one_that_is_silent_alone_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resolver, "CHECK_WITHIN_S", 0.2)
+    monkeypatch.setattr(resolver, "_CHECK_HOLDS_S", 0.0)
+    silent = threading.Event()
+
+    def look_up(host: str, *arguments: Any) -> list[Any]:
+        if host == "silent.example":
+            silent.wait(10)
+        return servers(host, *arguments)
+
+    servers = Servers()
+    names = ThreadResolver(look_up)
+    await names.resolve("well.example")
+    alone = asyncio.create_task(names.resolve("silent.example"))
+    await asyncio.sleep(0.05)
+    assert not await names.stuck_by_us("silent.example")
+    assert not await names.stuck_by_us("well.example")
+    servers.silent.clear()
+    assert await names.stuck_by_us("silent.example")
+    silent.set()
+    servers.silent.set()
+    await alone
+    assert not await names.stuck_by_us("silent.example")
+
+
+async def test_a_name_that_waits_behind_others_is_delayed_by_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "MAX_LOOKUPS", 1)
+    servers = Servers()
+    names = ThreadResolver(servers)
+    await names.resolve("well.example")
+    servers.silent.clear()
+    tasks = [asyncio.create_task(names.resolve(host)) for host in ("silent.example", "next.example")]
+    await asyncio.sleep(0.05)
+    assert await names.stuck_by_us("next.example")
+    servers.silent.set()
+    await asyncio.gather(*tasks)
+    assert not await names.stuck_by_us("next.example")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import socket
+import threading
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -220,3 +222,50 @@ async def test_one_deadline_from_the_look_up_to_the_last_byte() -> None:
         url = receiver.script("/", raw(head, b"o", b"k", pause=0.4)).replace("127.0.0.1", "customer.example")
         answer = await sender.post(url, b"{}", {})
     assert (answer.error_class, answer.status, len(receiver.requests)) == ("timeout", 200, 1)
+
+
+NO_NAME_SERVER = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+async def test_name_servers_that_are_out_of_order_are_our_fault() -> None:
+    def broken(*_: Any) -> list[Any]:
+        raise NO_NAME_SERVER
+
+    async with sender_to(look_up=broken) as sender:
+        answer = await sender.post("http://customer.example/", b"{}", {})
+    assert (answer.error_class, answer.succeeded) == ("own-dns", False)
+
+
+async def test_name_servers_that_say_nothing_are_our_fault() -> None:
+    silent = threading.Event()
+
+    def look_up(*_: Any) -> list[Any]:
+        silent.wait(10)
+        raise NO_NAME_SERVER
+
+    async with HttpSender(timeout_s=0.2, guard=AddressGuard(), resolver=ThreadResolver(look_up)) as sender:
+        answer = await sender.post("http://customer.example/", b"{}", {})
+        silent.set()
+    assert answer.error_class == "own-dns"
+
+
+@pytest.mark.parametrize(
+    ("number", "error_class"),
+    [
+        (errno.EMFILE, "own"),
+        (errno.ENFILE, "own"),
+        (errno.EADDRNOTAVAIL, "own"),
+        (errno.ENETUNREACH, "own"),
+        (errno.ENETDOWN, "own"),
+        (errno.EHOSTUNREACH, "connect"),
+        (errno.ECONNREFUSED, "refused"),
+    ],
+)
+async def test_whose_fault_a_socket_is(number: int, error_class: str) -> None:
+    class Guard(AddressGuard):
+        def open_socket(self, addr_info: Any) -> socket.socket:
+            raise OSError(number, "no")
+
+    async with HttpSender(timeout_s=1, guard=Guard("127.0.0.0/8")) as sender:
+        answer = await sender.post("http://127.0.0.1:9/", b"{}", {})
+    assert answer.error_class == error_class
