@@ -9,6 +9,13 @@ export interface Application {
   SdkAppId: number;
   Name: string;
   Status: "enabled" | "disabled";
+  /** Empty where none is set, as the others. */
+  RoomCallbackUrl: string;
+  MediaCallbackUrl: string;
+  RecordingCallbackUrl: string;
+  RelayCallbackUrl: string;
+  /** Of further event groups, by their numbers. */
+  GroupCallbackUrls: Record<string, string>;
 }
 
 export interface Numbers {
@@ -70,6 +77,42 @@ export interface Attempt {
   Response: string;
 }
 
+export interface SentRequest {
+  Headers: Record<string, string>;
+  Body: string;
+}
+
+/** One callback in full, its attempts from the first to the last. */
+export interface Callback {
+  DeliveryId: string;
+  EventId: string;
+  EventType: number;
+  EventTime: number;
+  State: "delivered" | "waiting" | "given-up";
+  Attempts: (Omit<Attempt, "DeliveryId"> & { Request: SentRequest | null })[];
+  /** As it would be sent now; null where it would not. */
+  Next: (SentRequest & { Url: string }) | null;
+}
+
+export interface Replay {
+  ReplayId: string;
+  State: "waiting" | "searching" | "sending" | "done" | "failed" | "stopped";
+  Sent: number;
+  Error: string;
+}
+
+export interface TestResult {
+  Url: string;
+  Request: SentRequest;
+  Addresses: { Address: string; Permitted: boolean; Tried: boolean }[];
+  Delivered: boolean;
+  DurationMs: number;
+  Status: number;
+  ErrorClass: string;
+  Error: string;
+  Response: string;
+}
+
 /** What `stream` tells: everything (`snapshot`) or what changed (`update`). */
 export interface Changes {
   Now: number;
@@ -89,12 +132,12 @@ export class ApiError extends Error {
   }
 }
 
-async function get<T>(path: string, signal: AbortSignal): Promise<T> {
+async function get<T>(path: string, signal: AbortSignal | null, options: RequestInit = {}): Promise<T> {
   let response: Response;
   try {
-    response = await fetch(path, { signal });
+    response = await fetch(path, { signal, ...options });
   } catch (error) {
-    if (signal.aborted) throw error;
+    if (signal?.aborted) throw error;
     throw new ApiError(0, "Unreachable", "The console does not answer");
   }
   const body: unknown = await response.json().catch(() => null);
@@ -102,6 +145,13 @@ async function get<T>(path: string, signal: AbortSignal): Promise<T> {
   const error = (body as { Error?: { Code: string; Reason: string } } | null)?.Error;
   throw new ApiError(response.status, error?.Code ?? "", error?.Reason ?? `HTTP status ${response.status}`);
 }
+
+const post = <T>(path: string, body: object) =>
+  get<T>(path, null, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
 
 export const applications = (signal: AbortSignal) =>
   get<{ Applications: Application[] }>("/api/applications", signal).then((body) => body.Applications);
@@ -124,6 +174,18 @@ export const attempts = (app: number, at: number | null, filter: AttemptFilter, 
   get<{ Deliveries: Attempt[] }>(`/api/applications/${app}/deliveries?${query({ at, ...filter })}`, signal).then(
     (body) => body.Deliveries,
   );
+
+export const callback = (app: number, deliveryId: string, signal: AbortSignal) =>
+  get<Callback>(`/api/applications/${app}/deliveries/${encodeURIComponent(deliveryId)}`, signal);
+
+export const replay = (app: number, deliveryId: string) =>
+  post<Replay>(`/api/applications/${app}/replays`, { DeliveryIds: [deliveryId] });
+
+export const replayOf = (app: number, replayId: string, signal: AbortSignal) =>
+  get<Replay>(`/api/applications/${app}/replays/${replayId}`, signal);
+
+export const testCallback = (app: number, group: number) =>
+  post<TestResult>(`/api/applications/${app}/test-callback`, { EventGroupId: group });
 
 export const rooms = (app: number, at: number, page: number, search: string, signal: AbortSignal) =>
   get<RoomPage>(`/api/applications/${app}/rooms?${query({ at, page, search })}`, signal);

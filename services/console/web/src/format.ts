@@ -55,3 +55,6 @@ export const visible = (text: string): string =>
     // The two joiners are part of ordinary words and of emoji.
     (char) => (/[\u200c\u200d]/.test(char) ? char : `⟨U+${char.codePointAt(0)?.toString(16).toUpperCase().padStart(4, "0")}⟩`),
   );
+
+/** The same for a text of several lines. */
+export const visibleLines = (text: string): string => text.split(/\r?\n/).map(visible).join("\n");

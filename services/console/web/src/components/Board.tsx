@@ -62,7 +62,7 @@ export function Board({ application, at }: Props) {
         <Charts points={shown?.points ?? null} onPause={(time) => show({ app, at: time })} />
       </Suspense>
       <Rooms key={at} app={app} latest={shown?.latest ?? null} />
-      <Callbacks app={app} at={at} newest={shown?.newest ?? null} />
+      <Callbacks application={application} at={at} newest={shown?.newest ?? null} />
     </>
   );
 }

@@ -1,13 +1,16 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
-import { type Attempt, type AttemptFilter, attempts } from "../api";
+import { type Application, type Attempt, type AttemptFilter, attempts } from "../api";
 import { eventName } from "../events";
 import { useSettled } from "../filter";
 import { duration, moment, visible } from "../format";
+import { CallbackDetails } from "./CallbackDetails";
 import { RoomIdent } from "./Ident";
+import { Outcome } from "./Outcome";
 import { Search } from "./Search";
 import { type Column, Table } from "./Table";
+import { TestCallback } from "./TestCallback";
 
 const COLUMNS: Column[] = [
   { title: "Time" },
@@ -21,7 +24,7 @@ const COLUMNS: Column[] = [
 ];
 
 interface Props {
-  app: number;
+  application: Application;
   /** The bucket that the page is paused at, null for live. */
   at: number | null;
   /** The newest ones, whatever their outcome; null while they are on their way. */
@@ -29,7 +32,10 @@ interface Props {
 }
 
 /** The last attempts to deliver callbacks, one row an attempt, the newest first. */
-export function Callbacks({ app, at, newest }: Props) {
+export function Callbacks({ application, at, newest }: Props) {
+  const app = application.SdkAppId;
+  const [opened, setOpened] = useState<string | null>(null);
+  const [testing, setTesting] = useState(false);
   const [outcome, setOutcome] = useState<AttemptFilter["outcome"]>("");
   const [typed, setTyped] = useState("");
   const search = useSettled(typed.trim());
@@ -46,6 +52,12 @@ export function Callbacks({ app, at, newest }: Props) {
 
   return (
     <Table
+      footer={
+        <>
+          {opened !== null && <CallbackDetails app={app} deliveryId={opened} onClose={() => setOpened(null)} />}
+          {testing && <TestCallback application={application} onClose={() => setTesting(false)} />}
+        </>
+      }
       title="Last callbacks"
       id="callbacks"
       remark={shown?.length ? `the newest ${shown.length}, one row for each attempt` : ""}
@@ -68,11 +80,14 @@ export function Callbacks({ app, at, newest }: Props) {
             <option value="failed">failed, tried again</option>
             <option value="given-up">given up</option>
           </select>
+          <button type="button" onClick={() => setTesting(true)}>
+            Test …
+          </button>
         </>
       }
     >
       {(shown ?? []).map((attempt) => (
-        <Row key={attempt.RequestId} attempt={attempt} />
+        <Row key={attempt.RequestId} attempt={attempt} onOpen={() => setOpened(attempt.DeliveryId)} />
       ))}
     </Table>
   );
@@ -90,14 +105,7 @@ function NoneSent({ app, at }: { app: number; at: number | null }) {
   );
 }
 
-const OUTCOMES: Record<Attempt["Outcome"], { shape: string; word: string; severity: string }> = {
-  delivered: { shape: "✓", word: "delivered", severity: "low" },
-  failed: { shape: "↻", word: "failed, tried again", severity: "moderate" },
-  "given-up": { shape: "✕", word: "given up", severity: "high" },
-};
-
-function Row({ attempt }: { attempt: Attempt }) {
-  const outcome = OUTCOMES[attempt.Outcome];
+function Row({ attempt, onOpen }: { attempt: Attempt; onOpen: () => void }) {
   const why = visible([attempt.ErrorClass, attempt.Error].filter(Boolean).join(": "));
   const url = visible(attempt.Url);
   return (
@@ -106,7 +114,9 @@ function Row({ attempt }: { attempt: Attempt }) {
         <time dateTime={new Date(attempt.StartedTime).toISOString()}>{moment(attempt.StartedTime)}</time>
       </td>
       <th scope="row" className="event">
-        {attempt.EventType} <span className="kind">{eventName(attempt.EventType)}</span>
+        <button type="button" className="link" title="Everything about this callback" onClick={onOpen}>
+          {attempt.EventType} <span className="kind">{eventName(attempt.EventType)}</span>
+        </button>
       </th>
       <td className="room">
         {attempt.RoomId === "" ? (
@@ -119,12 +129,7 @@ function Row({ attempt }: { attempt: Attempt }) {
         {url}
       </td>
       <td className="outcome">
-        <span className={`pill ${outcome.severity}`}>
-          <span className="shape" aria-hidden="true">
-            {outcome.shape}
-          </span>{" "}
-          {outcome.word}
-        </span>
+        <Outcome outcome={attempt.Outcome} />
         {why && (
           <span className="why" title={attempt.Response ? `${why}\n\n${visible(attempt.Response)}` : why}>
             {why}
