@@ -25,7 +25,7 @@ from services.processor.intake import QualityIntake, QualityRecord, take_events
 from services.processor.records import delivery_row, event_row, task_row
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 
     from services.processor.recompute import Recomputer
     from services.processor.store import Store
@@ -89,13 +89,13 @@ def build_app(settings: Settings, instance: str, store: Store, toucher: Toucher,
         await intake.take(_read(QUALITY.name, events, _quality_of))
 
     async def take_room_events(events: Sequence[Any]) -> None:
-        await take_events(store, toucher, _read(EVENTS.name, events, _event_of))
+        await take_events(store, toucher, list(_read(EVENTS.name, events, _event_of)))
 
     async def take_tasks(events: Sequence[Any]) -> None:
-        await store.insert("task_intervals", _read(TASKS.name, events, _task_of))
+        await store.insert("task_intervals", list(_read(TASKS.name, events, _task_of)))
 
     async def take_deliveries(events: Sequence[Any]) -> None:
-        await store.insert("deliveries", _read(DELIVERIES.name, events, _delivery_of))
+        await store.insert("deliveries", list(_read(DELIVERIES.name, events, _delivery_of)))
 
     async def take_touched(events: Sequence[Any]) -> None:
         await recomputer.recompute(_read(TOUCHED.name, events, _touched_of))
@@ -136,12 +136,11 @@ def _touched_of(event: Any) -> Touched:
     return _touched.decode(event.value)
 
 
-def _read(topic: str, events: Iterable[Any], read: Callable[[Any], Value]) -> list[Value]:
-    """What records say; one that cannot be read would never be readable, and must not hold up the others."""
-    values = []
+def _read(topic: str, events: Iterable[Any], read: Callable[[Any], Value]) -> Iterator[Value]:
+    """What records say, one by one; what cannot be read would never be readable, and must not hold up the others."""
     for event in events:
         try:
-            values.append(read(event))
+            value = read(event)
         except (msgspec.DecodeError, TypeError, ValueError) as error:
             metrics.UNREADABLE.labels(topic).inc()
             log.error(
@@ -151,7 +150,8 @@ def _read(topic: str, events: Iterable[Any], read: Callable[[Any], Value]) -> li
                 offset=event.message.offset,
                 error=str(error),
             )
-    return values
+        else:
+            yield value
 
 
 async def _until_done(topic: str, handle: Callable[[Sequence[Any]], Awaitable[None]], events: Sequence[Any]) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+import pyarrow as pa
 import structlog
 
 from services.processor import metrics
 from services.processor.calls import ROOM_EVENTS
 from services.processor.memory import SessionMemory, Turn
-from services.processor.quality import EpisodeMemory, QualityFacts
+from services.processor.quality import QUALITY_TABLES, EpisodeMemory, QualityFacts, longest
 from services.processor.reload import reload
 from services.processor.tables import UNFIT
 from services.processor.vanished import Heard, buckets_of_late
 from services.runtime.clock import now_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from schemas.events import EventRecord
     from schemas.reports import AcceptedReport
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 
 log = structlog.get_logger(__name__)
+SAMPLES_A_PART = 1_000
+"""What fits the processor's cache once it is decoded: going over a whole turn again and again costs half more."""
 
 
 class QualityRecord(NamedTuple):
@@ -41,7 +45,10 @@ class QualityRecord(NamedTuple):
 class QualityIntake:
     """Takes in records in the order of their partitions. What it keeps is a cache of what is stored."""
 
-    def __init__(self, store: Store, toucher: Toucher, thresholds: Thresholds) -> None:
+    def __init__(
+        self, store: Store, toucher: Toucher, thresholds: Thresholds, samples_a_part: int = SAMPLES_A_PART
+    ) -> None:
+        self._samples_a_part = samples_a_part
         self._store = store
         self._toucher = toucher
         self._episodes = EpisodeMemory()
@@ -50,20 +57,20 @@ class QualityIntake:
     async def take(self, records: Iterable[QualityRecord]) -> None:
         """Return when all that follows from the records is in ClickHouse or on its way in Kafka."""
         turn = Turn()
-        records = list(records)
-        try:
-            facts = _facts_of(records)
-        except UNFIT:
-            records = [record._replace(reports=_fitting(record.reports)) for record in records]
-            facts = _facts_of(records)
-        for partition, offset, reports in records:
-            self._sessions.take(turn, partition, offset, reports)
-        stutters = self._episodes.rows(facts)
-        self._sessions.take_stutters(turn, stutters, facts.episodes)
-        for table, rows in facts.tables.items():
-            await self._store.insert_arrow(table, rows)
+        parts: list[QualityFacts] = []
+        for part in _parts(records, self._samples_a_part):
+            parts.append(self._take_part(turn, part))
+            await asyncio.sleep(0)
+        if not parts:
+            return
+        episodes = longest(facts.episodes for facts in parts)
+        stutters = self._episodes.rows(episodes)
+        self._sessions.take_stutters(turn, stutters, episodes)
+        for table in QUALITY_TABLES:
+            rows_of_all = pa.concat_tables([facts.tables[table] for facts in parts])
+            await self._store.insert_arrow(table, rows_of_all.combine_chunks())
         await self._store.insert("stutters", stutters)
-        self._episodes.remember(facts)
+        self._episodes.remember(episodes)
 
         rows = self._sessions.rows(turn)
         reloaded = await reload(self._store, turn.wanted, self._sessions.thresholds)
@@ -79,9 +86,19 @@ class QualityIntake:
         await self._toucher.applications({(app, bucket) for app, bucket, *_ in rows} | late)
         await self._toucher.calls(calls_of(turn.wanted))
 
-        metrics.SAMPLES.inc(facts.samples)
+        metrics.SAMPLES.inc(sum(facts.samples for facts in parts))
         metrics.SESSIONS.set(len(self._sessions))
         metrics.RELOADED.inc(len(turn.wanted))
+
+    def _take_part(self, turn: Turn, records: list[QualityRecord]) -> QualityFacts:
+        try:
+            facts = _facts_of(records)
+        except UNFIT:
+            records = [record._replace(reports=_fitting(record.reports)) for record in records]
+            facts = _facts_of(records)
+        for partition, offset, reports in records:
+            self._sessions.take(turn, partition, offset, reports)
+        return facts
 
 
 async def take_events(store: Store, toucher: Toucher, records: Iterable[tuple[EventRecord, Row]]) -> None:
@@ -104,6 +121,19 @@ def calls_of(wanted: Mapping[SessionKey, Iterable[int]]) -> Calls:
         first = min(buckets)
         calls[app, room_id] = min(calls.get((app, room_id), first), first)
     return calls
+
+
+def _parts(records: Iterable[QualityRecord], samples_a_part: int) -> Iterator[list[QualityRecord]]:
+    part: list[QualityRecord] = []
+    samples = 0
+    for record in records:
+        part.append(record)
+        samples += sum(len(report.samples) for report in record.reports)
+        if samples >= samples_a_part:
+            yield part
+            part, samples = [], 0
+    if part:
+        yield part
 
 
 def _facts_of(records: Iterable[QualityRecord]) -> QualityFacts:

@@ -15,7 +15,7 @@ from schemas.words import RoomIdType
 from services.processor.tables import SAMPLES, STREAM_NUMBERS, STREAMS, TIME, to_arrow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from schemas.reports import AcceptedReport, ClientEvent, RemoteStream, Sample
     from services.processor.tables import Row
@@ -36,8 +36,11 @@ _RECEIVED = (*_OF_STREAM, "PeerId", "RecFps", "DecFps", "RenderFps", "JitterMs",
 """Columns in the order in which they are collected."""
 
 
+QUALITY_TABLES = ("samples", "streams", "clients", "client_events")
+
+
 class QualityFacts:
-    """What a turn's reports say, as tables in Arrow. Raises one of `UNFIT` where a value does not fit its column.
+    """What reports say, as tables in Arrow. Raises one of `UNFIT` where a value does not fit its column.
 
     Column by column, in one pass: a tuple for each row would cost more than reading the record did.
     """
@@ -191,6 +194,16 @@ def _table(schema: pa.Schema, columns: dict[str, pa.Array]) -> pa.Table:
     )
 
 
+def longest(told: Iterable[Mapping[Episode, int]]) -> dict[Episode, int]:
+    """Of each episode the longest length."""
+    episodes: dict[Episode, int] = {}
+    for some in told:
+        for episode, length in some.items():
+            if length > episodes.get(episode, 0):
+                episodes[episode] = length
+    return episodes
+
+
 class EpisodeMemory:
     """Which rows of long episodes are in the table already.
 
@@ -203,10 +216,10 @@ class EpisodeMemory:
         self._done: OrderedDict[Episode, int] = OrderedDict()
         """Up to when the rows of an episode can no longer change, in Unix ms."""
 
-    def rows(self, facts: QualityFacts) -> list[Row]:
+    def rows(self, episodes: Mapping[Episode, int]) -> list[Row]:
         """Rows of table `stutters`: those that are new or may have changed."""
         rows: list[Row] = []
-        for episode, length in facts.episodes.items():
+        for episode, length in episodes.items():
             app, room_id, room_id_type, user, session, peer, stream, shard, begun = episode
             end = begun + length
             first = max(begun, self._done.get(episode, 0))
@@ -221,9 +234,9 @@ class EpisodeMemory:
                 )
         return rows
 
-    def remember(self, facts: QualityFacts) -> None:
-        """Note that the rows of the facts were inserted."""
-        for episode, length in facts.episodes.items():
+    def remember(self, episodes: Mapping[Episode, int]) -> None:
+        """Note that the rows of these were inserted."""
+        for episode, length in episodes.items():
             end = episode[-1] + length
             done = end - end % BUCKET_MS
             # A short episode may yet reach the limit, which changes the rows it has.

@@ -48,7 +48,7 @@ class Worker:
         self._store = store
         self.journal = MemoryJournal()
         self.toucher = Toucher(self.journal, 1)  # type: ignore[arg-type]
-        self._intake = QualityIntake(store, self.toucher, Thresholds())
+        self._intake = QualityIntake(store, self.toucher, Thresholds(), samples_a_part=20)
         self._recomputer = Recomputer(store, self.toucher)
 
     async def take(self, records: Iterable[tuple[int, int, list[dict[str, Any]]]]) -> None:

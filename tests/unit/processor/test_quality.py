@@ -109,11 +109,11 @@ def test_what_a_client_does_not_know_stays_unknown() -> None:
 def test_of_one_episode_the_longest_length_counts_and_each_bucket_has_a_row() -> None:
     memory = EpisodeMemory()
     facts = facts_of(report(stuttering(T + 8000, (T + 9600, 400)), stuttering(T + 10_000, (T + 9600, 700))))
-    rows = to_arrow("stutters", memory.rows(facts)).to_pylist()
+    rows = to_arrow("stutters", memory.rows(facts.episodes)).to_pylist()
     assert [(row["BucketTime"].timestamp() * 1000 - T, row["EpisodeMs"]) for row in rows] == [(0, 600), (10_000, 700)]
     # One that ends with a bucket does not touch the next one.
     facts = facts_of(report(stuttering(T + 8000, (T + 9000, 1000))))
-    assert len(EpisodeMemory().rows(facts)) == 1
+    assert len(EpisodeMemory().rows(facts.episodes)) == 1
 
 
 def test_a_long_freeze_has_rows_by_its_length_not_by_its_square() -> None:
@@ -121,8 +121,8 @@ def test_a_long_freeze_has_rows_by_its_length_not_by_its_square() -> None:
     rows = 0
     for seconds in range(2, 3602, 2):
         facts = facts_of(report(stuttering(T + seconds * 1000 - 2000, (T, seconds * 1000))))
-        rows += len(memory.rows(facts))
-        memory.remember(facts)
+        rows += len(memory.rows(facts.episodes))
+        memory.remember(facts.episodes)
     assert rows < 2 * 1800
 
 
@@ -139,9 +139,9 @@ def test_however_records_are_cut_and_memories_lost_the_rows_are_the_same(begun: 
                 memory = EpisodeMemory()
             told = [stuttering(begun, (begun, length)) for length in lengths[start : start + at_once]]
             facts = facts_of(report(*told))
-            for *key, length in memory.rows(facts):
+            for *key, length in memory.rows(facts.episodes):
                 left[tuple(key)] = max(left.get(tuple(key), 0), length)
-            memory.remember(facts)
+            memory.remember(facts.episodes)
         return left
 
     assert rows_left(1, forget_every=cut) == rows_left(len(lengths), forget_every=1) == rows_left(cut, forget_every=100)
@@ -151,26 +151,26 @@ def test_a_short_episode_is_not_taken_for_settled() -> None:
     """400 ms are in the table when it crosses the boundary; with 700 ms the earlier bucket's row must change too."""
     memory = EpisodeMemory()
     first = facts_of(report(stuttering(T + 8000, (T + 9600, 450))))
-    assert len(memory.rows(first)) == 2
-    memory.remember(first)
+    assert len(memory.rows(first.episodes)) == 2
+    memory.remember(first.episodes)
     second = facts_of(report(stuttering(T + 10_000, (T + 9600, 700))))
-    assert len(memory.rows(second)) == 2
+    assert len(memory.rows(second.episodes)) == 2
 
 
 def test_a_shorter_length_that_comes_later_changes_nothing_that_is_settled() -> None:
     memory = EpisodeMemory()
     long = facts_of(report(stuttering(T + 24_000, (T, 25_000))))
-    assert len(memory.rows(long)) == 3
-    memory.remember(long)
-    assert memory.rows(facts_of(report(stuttering(T + 4000, (T, 5000))))) == []
+    assert len(memory.rows(long.episodes)) == 3
+    memory.remember(long.episodes)
+    assert memory.rows(facts_of(report(stuttering(T + 4000, (T, 5000)))).episodes) == []
 
 
 def test_the_memory_is_bounded() -> None:
     memory = EpisodeMemory(size=10)
     for user in range(50):
         facts = facts_of(report(stuttering(T + 10_000, (T, 12_000)), user=f"u{user}"))
-        memory.rows(facts)
-        memory.remember(facts)
+        memory.rows(facts.episodes)
+        memory.remember(facts.episodes)
     assert len(memory._done) == 10
 
 
