@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from tests.support.kafka import KafkaBroker
 
 WAIT_S = 60.0
+DOCS = Path(__file__).parents[2] / "docs"
 MEDIA_STARTED = {"EventGroupId": 2, "EventType": 201}
 
 
@@ -310,6 +313,18 @@ async def test_a_test_callback_goes_through_the_egress_proxy(
         1,
         "Error: ROOMPULSE_CALLBACK_PROXY: must be http://host:port or http://user:password@host:port",
     )
+
+
+async def test_examples_of_the_documentation_work(stack: Stack, console: Console, world: World) -> None:
+    app = await world.application(room_url="http://127.0.0.1:9/")
+    (asked,) = re.findall(r"--json \\\n\s+'(.*)'", (DOCS / "console.md").read_text("utf-8"))
+    begun = await console.post(app.sdk_app_id, "replays", json.loads(asked), status=202)
+    assert (await console.replay_when("done", begun))["Callbacks"] == 0
+    page = (DOCS / "callbacks.md").read_text("utf-8").replace("roompulse.", f"{stack.settings.clickhouse_database}.")
+    queries = re.findall(r"^    SELECT.*\n(?:    .*\n)+", page, re.MULTILINE)
+    assert len(queries) >= 2
+    for query in queries:
+        stack.clickhouse.query(query)
 
 
 def nowhere() -> dict[str, str]:

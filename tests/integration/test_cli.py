@@ -6,9 +6,12 @@ import asyncio
 import calendar
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,12 +37,12 @@ from tests.support.clickhouse import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from schemas.applications import Application
     from tests.support.kafka import KafkaBroker
 
 WAIT_S = 60.0
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 class Cli:
@@ -167,6 +170,25 @@ def test_for_people_it_is_a_line_a_field(cli: Cli, one: Any) -> None:
     assert f"SDKSecretKey:         {one['SDKSecretKey']}" in shown
     assert "RoomCallbackUrl:      --" in shown
     assert cli.run("app", "list").stdout == "1400000001  enabled   one\n"
+
+
+def documented(page: str) -> list[list[str]]:
+    """The commands of a page, in order."""
+    text = (DOCS / page).read_text("utf-8").replace("\\\n", " ")
+    return [shlex.split(line)[1:] for line in re.findall(r"^    (roompulse (?:app|callbacks) .*)$", text, re.MULTILINE)]
+
+
+def test_commands_of_the_documentation_are_understood(cli: Cli, one: Any) -> None:
+    cli.document("app", "set-callback", "1400000001", "--key", "Key0123456789abc")
+    for arguments in [*documented("callbacks.md"), *documented("callback-bodies.md")]:
+        result = cli.run(*arguments, ROOMPULSE_CLICKHOUSE_URL=f"http://127.0.0.1:{free_port()}")
+        if arguments[0] == "app":
+            assert result.exit_code == 0, (arguments, result.stderr)
+        else:
+            # They need what is not here.
+            assert result.exit_code == 1, (arguments, result.stderr)
+            assert "Unable to bootstrap" in result.stderr or "out of reach" in result.stderr
+    assert len(documented("callbacks.md")) >= 10
 
 
 @pytest.mark.parametrize(
