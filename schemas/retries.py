@@ -1,11 +1,11 @@
-"""Callbacks that wait: what topics `retries` and `dead-letters` carry."""
+"""Callbacks that wait: what topics `retries`, `dead-letters` and `disabled-endpoints` carry."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 from schemas.events import EventRecord
-from schemas.words import UnixMs
+from schemas.words import SdkAppId, UnixMs
 
 
 class RetryRecord(Struct, rename="pascal", omit_defaults=True, kw_only=True):
@@ -41,5 +41,15 @@ class DeadLetter(Struct, rename="pascal", omit_defaults=True, kw_only=True):
     callback: RetryRecord
     given_up_ms: UnixMs
     reason: str
-    """Error class of the last attempt, or `parked`."""
+    """Error class of the last attempt, or why there was none: `parked`, `no-url`, `disabled`."""
     url: str
+
+
+class DisabledEndpoint(Struct, rename="pascal", kw_only=True):
+    """The value of one record of topic `disabled-endpoints`: a URL that answered that it is gone."""
+
+    sdk_app_id: SdkAppId
+    url: str
+    version: int
+    """That of the application then; a higher one has enabled the endpoint again."""
+    disabled_ms: UnixMs

@@ -87,5 +87,22 @@ DELIVERIES = Topic(
     retention_ms=3 * DAY_MS,
     about="One record an attempt, on its way to ClickHouse",
 )
+DISABLED_ENDPOINTS = Topic(
+    name="disabled-endpoints",
+    key="SdkAppId and URL",
+    cleanup="compact",
+    partitions=1,
+    about="Endpoints that answered that they are gone",
+)
 
-CATALOGUE = (QUALITY, EVENTS, TASKS, TOUCHED, APPLICATIONS, RETRIES, DEAD_LETTERS, DELIVERIES)
+CATALOGUE = (
+    QUALITY,
+    EVENTS,
+    TASKS,
+    TOUCHED,
+    APPLICATIONS,
+    RETRIES,
+    DEAD_LETTERS,
+    DELIVERIES,
+    DISABLED_ENDPOINTS,
+)

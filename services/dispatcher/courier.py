@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from schemas.applications import CallbackSchedule
     from schemas.deliveries import DeliveryAttempt, Outcome
     from services.dispatcher.delivery import Delivery
+    from services.dispatcher.disabled import DisabledEndpoints
     from services.dispatcher.lane import RetryLane
     from services.dispatcher.monitor import Monitor
     from services.dispatcher.scheduler import Endpoint
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 _LATE_MS = 1_000
 """An attempt that Kafka's absence delays by more than this is excused."""
+_GONE = 410
 _IN_THE_WAY = 5
 """A callback that failed so often in a row by faults of ours makes way for others: the fault may be in it alone."""
 _ASIDE_MS = 5_000
@@ -59,6 +61,7 @@ class Courier:
         lane: RetryLane,
         sender: HttpSender,
         monitor: Monitor,
+        disabled: DisabledEndpoints,
         clock: Clock,
         on_landed: Landed,
         on_wait: Callable[[Delivery], None],
@@ -70,6 +73,7 @@ class Courier:
         self._lane = lane
         self._sender = sender
         self._monitor = monitor
+        self._disabled = disabled
         self._clock = clock
         self._on_landed = on_landed
         self._on_wait = on_wait
@@ -97,7 +101,11 @@ class Courier:
             if delivery.our_faults and delivery.attempts:
                 delivery.excuse(started_ms)
             callback_ts = delivery.callback_ts_at(started_ms)
+            # What is set while a request is in the air is not what its answer is about.
+            version = self._version_of(delivery)
             answer = await self._post(delivery, callback_ts, started_ms)
+            if answer is not None and self._says_gone(delivery, answer):
+                self._disable(delivery, version)
             if answer is not None and answer.error_class in OUR_FAULTS:
                 self._excuse(delivery)
                 put_back = not self._too_old(delivery) and (
@@ -178,6 +186,10 @@ class Courier:
         headers = request_headers(application, body, delivery.delivery_id, now_ms)
         return await self._sender.post(delivery.url, body, headers)
 
+    def _version_of(self, delivery: Delivery) -> int:
+        application = self._applications.get(delivery.event.sdk_app_id)
+        return 0 if application is None else application.version
+
     def schedule_of(self, sdk_app_id: int) -> Schedule:
         """The schedule that an application has today."""
         return self.schedules[self.schedule_name(sdk_app_id)]
@@ -192,7 +204,10 @@ class Courier:
         now_ms = self._clock()
         due_ms: int | None = None
         outcome: Outcome = "delivered"
-        if not answer.succeeded:
+        gone = self._says_gone(delivery, answer)
+        if gone:
+            outcome = "given-up"
+        elif not answer.succeeded:
             due_ms = self.schedule_of(delivery.event.sdk_app_id).next_attempt(
                 delivery.attempts, delivery.window_start_ms, now_ms, answer.retry_after_ms
             )
@@ -211,11 +226,29 @@ class Courier:
                 delivery.excuse(self._clock())
             if not delivery.partition.closed:
                 self._on_wait(delivery)
+        elif gone:
+            await self._finish_disabled(delivery, row, now_ms)
         elif outcome == "given-up":
             await self._finish(delivery, row, _dead_letter(delivery, now_ms, answer.error_class))
         else:
             metrics.DELIVERED_SECONDS.observe(max(0, now_ms - delivery.accepted_ms) / 1000)
             await self._finish(delivery, row)
+
+    def _says_gone(self, delivery: Delivery, answer: Answer) -> bool:
+        return answer.status == _GONE and self.schedule_name(delivery.event.sdk_app_id) == "durable"
+
+    def _disable(self, delivery: Delivery, version: int) -> None:
+        """Send nothing any more to an endpoint that says that it is gone. The end of the callback lets Kafka know."""
+        key = (delivery.event.sdk_app_id, delivery.url)
+        if self._disabled.note(key, version):
+            self._monitor.disabled(key)
+
+    async def _finish_disabled(self, delivery: Delivery, row: Entry, now_ms: int) -> None:
+        entries = [row, _dead_letter(delivery, now_ms, "disabled")]
+        application = self._applications.get(delivery.event.sdk_app_id)
+        if application is not None and self._disabled.covers(application, delivery.url):
+            entries.append(self._disabled.entry(application, delivery.url, now_ms))
+        await self._finish(delivery, *entries)
 
     async def give_up(self, delivery: Delivery, error_class: str, error: str) -> None:
         """End a callback whose next attempt is not made."""

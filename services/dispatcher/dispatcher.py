@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
 
     from schemas.applications import Application
+    from services.dispatcher.disabled import DisabledEndpoints
     from services.dispatcher.monitor import Monitor
     from services.dispatcher.overflow import LaneReader
     from services.dispatcher.partition import Partition
@@ -65,6 +66,7 @@ class Dispatcher:
         lane_reader: LaneReader,
         sender: HttpSender,
         monitor: Monitor,
+        disabled: DisabledEndpoints,
         clock: Clock,
         on_progress: Callable[[], None],
         on_failure: Callable[[BaseException], None],
@@ -75,7 +77,7 @@ class Dispatcher:
         self._clock = clock
         self._on_failure = on_failure
         self._lane = RetryLane(journal, on_progress)
-        self._monitor = monitor
+        self._disabled = disabled
         self._circuits = Circuits(
             clock,
             failures=settings.callback_park_failures,
@@ -103,6 +105,7 @@ class Dispatcher:
             lane=self._lane,
             sender=sender,
             monitor=monitor,
+            disabled=disabled,
             clock=clock,
             on_landed=self._scheduler.finished,
             on_wait=self._timers.add,
@@ -177,6 +180,9 @@ class Dispatcher:
         if not key[1]:
             metrics.EVENTS.labels("no-url").inc()
             self._run(partition, self._forget(delivery))
+        elif self._is_disabled(key):
+            self._route(delivery)
+            self._end_disabled(delivery)
         elif not delivery.in_lane and (key in partition.overflow or not self._occupancy.room(key)):
             backlog = partition.overflow.setdefault(key, Backlog())
             backlog.writing += 1
@@ -187,7 +193,10 @@ class Dispatcher:
 
     def _retry(self, delivery: Delivery) -> None:
         """Queue a further attempt."""
-        if self._route(delivery):
+        routed = self._route(delivery)
+        if routed and self._is_disabled((delivery.event.sdk_app_id, delivery.url)):
+            self._end_disabled(delivery)
+        elif routed:
             self._scheduler.submit_retry(delivery)
             self._scheduler.pump()
         else:
@@ -204,6 +213,20 @@ class Dispatcher:
             self._occupancy.enter(key, delivery.weight)
             delivery.held_as = key
         return bool(url)
+
+    def _is_disabled(self, key: EndpointKey) -> bool:
+        application = self._applications.get(key[0])
+        return application is not None and self._disabled.covers(application, key[1])
+
+    def _end_disabled(self, delivery: Delivery) -> None:
+        self._run(delivery.partition, self._courier.give_up(delivery, "disabled", "the endpoint said that it is gone"))
+
+    def endpoint_disabled(self, key: EndpointKey) -> None:
+        """End what waits for an endpoint that is disabled now."""
+        if self._is_disabled(key):
+            for delivery in self._scheduler.withdraw(key, lambda _: True):
+                if not delivery.partition.draining:
+                    self._end_disabled(delivery)
 
     def _leave(self, delivery: Delivery) -> None:
         """Give back a callback's room in memory."""

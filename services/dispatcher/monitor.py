@@ -87,6 +87,20 @@ class Monitor:
             log.info("endpoint open again", sdk_app_id=sdk_app_id, url=shown(url))
         self._notify({**message, "Time": _time(now_ms)})
 
+    def disabled(self, key: EndpointKey) -> None:
+        """An endpoint said that it is gone."""
+        sdk_app_id, url = key
+        log.warning("endpoint disabled", sdk_app_id=sdk_app_id, url=shown(url))
+        self._notify(
+            {
+                "SdkAppId": sdk_app_id,
+                "Url": shown(url),
+                "Dispatcher": self._instance,
+                "Event": "endpoint disabled",
+                "Time": _time(self._clock()),
+            }
+        )
+
     def _of(self, key: EndpointKey) -> _Meters:
         meters = self._meters.get(key)
         if meters is None:

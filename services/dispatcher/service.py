@@ -11,8 +11,9 @@ import structlog
 from aiohttp import web
 from aiokafka.errors import KafkaError
 
-from schemas.topics import DEAD_LETTERS, DELIVERIES, RETRIES
+from schemas.topics import DEAD_LETTERS, DELIVERIES, DISABLED_ENDPOINTS, RETRIES
 from services.dispatcher.consumer import EventConsumer
+from services.dispatcher.disabled import DisabledEndpoints
 from services.dispatcher.dispatcher import Dispatcher
 from services.dispatcher.monitor import Monitor
 from services.dispatcher.notify import Notifier
@@ -29,6 +30,7 @@ from services.runtime.web import add_health_routes, start_site
 
 if TYPE_CHECKING:
     from schemas.applications import Application
+    from services.dispatcher.scheduler import EndpointKey
     from services.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -50,6 +52,7 @@ class DispatcherService:
         self._consumer: EventConsumer | None = None
         self._dispatcher: Dispatcher | None = None
         self.applications = ApplicationTable(settings, on_change=self._application_changed)
+        self.disabled = DisabledEndpoints(settings, on_disabled=self._endpoint_disabled)
 
     async def readiness(self) -> dict[str, bool]:
         """What the dispatcher needs to send callbacks."""
@@ -61,6 +64,7 @@ class DispatcherService:
     async def work(self) -> None:
         """Deliver callbacks until cancelled. Raises what nobody expected."""
         await self.applications.wait_ready()
+        await self.disabled.wait_ready()
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def fail(error: BaseException) -> None:
@@ -69,7 +73,7 @@ class DispatcherService:
 
         async with AsyncExitStack() as stack:
             sender = await stack.enter_async_context(HttpSender.of_settings(self._settings))
-            largest = await largest_record(self._settings, RETRIES, DELIVERIES, DEAD_LETTERS)
+            largest = await largest_record(self._settings, RETRIES, DELIVERIES, DEAD_LETTERS, DISABLED_ENDPOINTS)
             journal = await stack.enter_async_context(Journal(self._settings, largest=largest))
             lane_reader = await stack.enter_async_context(LaneReader(self._settings))
             notifier = await stack.enter_async_context(Notifier(self._settings))
@@ -80,6 +84,7 @@ class DispatcherService:
                 lane_reader=lane_reader,
                 sender=sender,
                 monitor=Monitor(now_ms, instance=self._instance, notify=notifier.notify),
+                disabled=self.disabled,
                 clock=now_ms,
                 on_progress=lambda: consumer.progress(),
                 on_failure=fail,
@@ -126,6 +131,10 @@ class DispatcherService:
         if self._dispatcher is not None:
             self._dispatcher.application_changed(application)
 
+    def _endpoint_disabled(self, key: EndpointKey) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.endpoint_disabled(key)
+
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """Deliver callbacks until `stopping` is set."""
@@ -146,7 +155,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        await close_soon(service.applications.stop(), runner.cleanup())
+        await close_soon(service.applications.stop(), service.disabled.stop(), runner.cleanup())
 
 
 async def _serve(service: DispatcherService, settings: Settings) -> None:
@@ -160,6 +169,7 @@ async def _serve(service: DispatcherService, settings: Settings) -> None:
             log.warning("waiting for Kafka", bootstrap=settings.kafka_bootstrap, error=str(error))
             await asyncio.sleep(_PAUSE_S)
     await service.applications.start()
+    await service.disabled.start()
     await service.work_for_ever()
 
 

@@ -6,10 +6,13 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
 from services.dispatcher import sender
+from services.dispatcher.disabled import DisabledEndpoints
+from services.dispatcher.replay import Wanted, find, replay
 from services.dispatcher.resolver import ThreadResolver
 from tests.integration.dispatching import World, room_event, settings_for
 from tests.support.receiver import Receiver, reply
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from schemas.deliveries import DeliveryAttempt
+    from services.dispatcher.scheduler import EndpointKey
     from tests.support.kafka import KafkaBroker
 
 
@@ -205,3 +209,58 @@ async def test_a_fault_of_ours_does_not_end_the_time_of_what_was_attempted(
     assert {row.attempt for row in rows if row.error_class == "own-dns"} == {3}
     bodies = {request.body for request in receiver.at("/attempted")}
     assert len(bodies) == 1
+
+
+async def test_an_endpoint_that_is_gone_is_disabled_until_it_is_set_anew(world: World, receiver: Receiver) -> None:
+    url = receiver.script("/gone", reply(410, delay=0.3))
+    application = await world.application(room_url=url, schedule="durable", media_url=receiver.url("/still-there"))
+    events = [room_event(application, "one-room", f"u{number}") for number in range(200)]
+    await world.publish(*events)
+    letters = await letters_when(world, application.sdk_app_id, len(events))
+    assert {letter["Reason"] for letter in letters} == {"disabled"}
+    # Of one room, 32 were in the air when the first of them said so.
+    assert len(receiver.at("/gone")) <= 32
+    await world.lane_empty(application.sdk_app_id)
+    [message] = told(receiver, application.sdk_app_id)
+    assert message["Event"] == "endpoint disabled"
+
+    # Any dispatcher learns of it, one that comes later too, and it concerns this URL alone.
+    learned: list[EndpointKey] = []
+    table = DisabledEndpoints(world.settings, on_disabled=learned.append)
+    await table.start()
+    await table.wait_ready()
+    await table.stop()
+    assert (application.sdk_app_id, url) in learned
+    before = len(receiver.at("/gone"))
+    media = msgspec.structs.replace(room_event(application, 3, "media"), event_group_id=2)
+    await world.publish(room_event(application, 2, "later"), media)
+    await receiver.wait_for(lambda: len(receiver.at("/still-there")) == 1)
+    rows = await world.attempts_when(
+        application.sdk_app_id,
+        lambda rows: any(row.error_class == "disabled" and row.user_id == "later" for row in rows),
+    )
+    later = [(row.outcome, row.error_class, row.attempt) for row in rows if row.user_id == "later"]
+    assert later == [("given-up", "disabled", 1)]
+    assert len(receiver.at("/gone")) == before
+
+    receiver.script("/gone", reply())
+    await world.change(application.sdk_app_id, room_url=url)
+    async with asyncio.timeout(30):
+        number = 0
+        while len(receiver.at("/gone")) == before:
+            await world.publish(room_event(application, 2, f"again{(number := number + 1)}"))
+            await asyncio.sleep(0.2)
+    missed = await find(world.settings, Wanted(sdk_app_id=application.sdk_app_id, reasons=frozenset({"disabled"})))
+    await replay(world.settings, missed, rate=1000)
+    await world.attempts_when(
+        application.sdk_app_id,
+        lambda rows: {event.user_id for event in events} <= {row.user_id for row in rows if row.outcome == "delivered"},
+    )
+
+
+async def letters_when(world: World, sdk_app_id: int, count: int) -> list[dict[str, Any]]:
+    """The dead letters of an application once there are so many."""
+    async with asyncio.timeout(60):
+        while len(letters := await world.dead_letters(sdk_app_id)) < count:
+            await asyncio.sleep(0.1)
+    return letters

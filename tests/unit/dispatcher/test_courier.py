@@ -15,6 +15,7 @@ from schemas.retries import DeadLetter, RetryRecord
 from services.dispatcher.circuit import Circuits
 from services.dispatcher.courier import Courier
 from services.dispatcher.delivery import SAME_BYTES_MS, Delivery
+from services.dispatcher.disabled import DisabledEndpoints
 from services.dispatcher.lane import RetryLane
 from services.dispatcher.monitor import Monitor
 from services.dispatcher.scheduler import Endpoint, Scheduler
@@ -52,6 +53,8 @@ class World:
             callback_key="Key1",
             callback=CallbackConfig(room_url="http://a.example/"),
         )
+        self.told: list[dict[str, Any]] = []
+        self.disabled = DisabledEndpoints(Settings(), on_disabled=lambda _: None)
         self.lane = RetryLane(cast("Any", self), lambda: None)
         self.circuits = Circuits(
             self.clock,
@@ -68,7 +71,8 @@ class World:
             journal=cast("Any", self),
             lane=self.lane,
             sender=cast("Any", self),
-            monitor=Monitor(self.clock, instance="test", notify=lambda _: None),
+            monitor=Monitor(self.clock, instance="test", notify=self.told.append),
+            disabled=self.disabled,
             clock=self.clock,
             on_landed=self.scheduler.finished,
             on_wait=self.waiting.append,
@@ -409,3 +413,48 @@ async def test_a_fault_of_ours_without_end_is_given_up_after_days(world: World) 
         await asyncio.gather(*world._tasks)
     assert [letter.reason for letter in world.letters()] == ["own-dns"], "even though nobody waits behind it"
     assert world.done == [delivery]
+
+
+GONE = Answer(status=410, error_class="status", error="status 410")
+
+
+async def test_gone_disables_the_endpoint_on_the_durable_schedule(world: World) -> None:
+    assert world.application is not None
+    durable = CallbackConfig(room_url="http://a.example/", schedule="durable")
+    world.application = msgspec.structs.replace(world.application, callback=durable, version=7)
+    deliveries = [delivery_of("a"), delivery_of("b")]
+    await world.attempt(*deliveries, answers=[GONE, GONE])
+    assert world.disabled.covers(world.application, "http://a.example/")
+    assert not world.disabled.covers(world.application, "http://b.example/")
+    assert not world.disabled.covers(msgspec.structs.replace(world.application, version=8), "http://a.example/")
+    assert [(row.outcome, row.status, row.error_class) for row in world.rows()] == [("given-up", 410, "status")] * 2
+    assert [letter.reason for letter in world.letters()] == ["disabled"] * 2
+    assert world.done == deliveries
+    [record, _] = [entry for entry in world.written if entry.topic == "disabled-endpoints"]
+    assert record.key == b"1 http://a.example/"
+    assert [message["Event"] for message in world.told] == ["endpoint disabled"]
+
+
+async def test_gone_is_a_failure_like_others_on_the_vendors_schedule(world: World) -> None:
+    assert world.application is not None
+    await world.attempt(delivery_of(), answers=[GONE])
+    assert [row.outcome for row in world.rows()] == ["failed"]
+    assert not world.disabled.covers(world.application, "http://a.example/")
+
+
+async def test_gone_said_of_an_earlier_setting_disables_nothing(world: World) -> None:
+    assert world.application is not None
+    durable = CallbackConfig(room_url="http://a.example/", schedule="durable")
+    world.application = msgspec.structs.replace(world.application, callback=durable, version=7)
+    post = world.post
+
+    async def post_while_it_is_set_anew(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        assert world.application is not None
+        world.application = msgspec.structs.replace(world.application, version=8)
+        return await post(url, body, headers)
+
+    world.post = post_while_it_is_set_anew  # type: ignore[method-assign]
+    await world.attempt(delivery_of(), answers=[GONE])
+    assert not world.disabled.covers(world.application, "http://a.example/")
+    assert [letter.reason for letter in world.letters()] == ["disabled"]
+    assert not [entry for entry in world.written if entry.topic == "disabled-endpoints"]
