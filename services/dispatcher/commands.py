@@ -284,6 +284,8 @@ def _print_probe(result: dict[str, Any]) -> None:
         click.echo(f"delivered: 200 after {result['DurationMs']} ms")
     else:
         click.echo(f"not delivered: {result['ErrorClass']} after {result['DurationMs']} ms: {result['Error']}")
+    if result["ErrorClass"] == "blocked":
+        click.echo("where else than to public addresses, ROOMPULSE_CALLBACK_ALLOW says: here, this shell's")
     if result["Response"]:
         click.echo(f"answer: {result['Response']}")
 

@@ -287,6 +287,8 @@ async def test_test_callbacks_that_fail(commands: Commands, world: World, receiv
         [{"Address": "127.0.0.1", "Permitted": False, "Tried": False}],
     )
     assert len(receiver.requests) == asked
+    told_people = (await commands.run("test", app.sdk_app_id, ROOMPULSE_CALLBACK_ALLOW="10.0.0.0/8")).stdout
+    assert told_people.splitlines()[-1].endswith("ROOMPULSE_CALLBACK_ALLOW says: here, this shell's")
     last = (await commands.run("test", app.sdk_app_id)).stdout.splitlines()[-2:]
     assert last[0].startswith("not delivered: status after ")
     assert last[1] == "answer: who are you?"
