@@ -64,8 +64,8 @@ test-oracle: setup ## 3,000 drawn scenarios against the oracle, 100 by real proc
 bench-dispatcher: setup ## CPU time and rate of callbacks, beside aiohttp alone and Celery (ARGS="--row dispatcher --row bare")
 	$(BIN)/python -m tests.bench.dispatcher $(ARGS)
 
-bench-processor: setup ## CPU time of a sample, beside other frameworks (ARGS="--samples 1000000 --row processor")
-	$(BIN)/python -m tests.bench.processor $(ARGS)
+bench-processor: setup ## CPU time of a sample, beside other frameworks; BENCH=scale: by number and size of rooms (ARGS="--samples 1000000")
+	$(BIN)/python -m tests.bench.$(or $(BENCH),processor) $(ARGS)
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

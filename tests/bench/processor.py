@@ -1,42 +1,39 @@
 """`make bench-processor`: one recorded load through the processor and through other frameworks.
 
 Each row tells the CPU time from the first sample on, without the start. The rivals do a part of what the processor does
-(stutter by room and ten seconds, into nothing); they are installed into a folder that is thrown away.
+(stutter by room and ten seconds, into nothing); they are installed into a folder that is thrown away. What each of them
+has computed is compared with what the load says.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import subprocess
 import sys
 import tempfile
-import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import msgspec
-import psutil
-from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from schemas.topics import QUALITY, TOUCHED
-from services.runtime.clock import now_ms
-from services.runtime.topics import ensure_topics
-from tests.bench.load import records, rounds, singles
-from tests.support.clickhouse import ClickHouseServer, free_port
-from tests.support.kafka import KafkaBroker
-from tests.support.lag import group_lag
-from tests.support.stack import Stack
+from schemas.topics import QUALITY
+from tests.bench.load import APP, records, rounds, singles
+from tests.bench.pipeline import first_ms_of, pipeline, producing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from schemas.reports import AcceptedReport
+    from tests.bench.pipeline import Pipeline
 
 ROOT = Path(__file__).parents[2]
 RIVALS = Path(__file__).parent / "rivals"
 SINGLE = "bench-single"
 PARTITIONS = 8
+BUCKET_MS = 10_000
 RIVALS_AT_MOST_S = 600
 FIRST = ("processor", "bare")
 FRAMEWORKS = {
@@ -45,112 +42,100 @@ FRAMEWORKS = {
     "bytewax": ("bytewax_flow.py", "bytewax[kafka]"),
 }
 
+Stutter = dict[str, int]
+"""Milliseconds of stutter by `room/start of the ten seconds in Unix s`, without zeros."""
 
-class Used(NamedTuple):
-    """What one row used for so many samples."""
+
+class Row(NamedTuple):
+    """What one row used for so many samples, and what it found of the load that all of them had."""
 
     samples: int
     cpu_s: float
     wall_s: float
     peak_mb: float
+    stutter: Stutter | None = None
+    """None where it has not read that load whole."""
 
 
-class Servers(NamedTuple):
-    """The processes that a load goes through."""
+class Load(NamedTuple):
+    """What is in Kafka."""
 
-    processor: psutil.Process
-    clickhouse: psutil.Process
-    kafka: psutil.Process
+    poured: int
+    alone: int
+    """The first of them are also there one a record."""
+    batches: list[bytes]
+    """The same as in topic `quality`."""
+    until_ms: int
+    """End of these."""
+    stutter: Stutter
 
-    def cpu_s(self) -> tuple[float, ...]:
-        """CPU seconds so far of each."""
-        times = [process.cpu_times() for process in self]
-        return tuple(time.user + time.system for time in times)
 
-
-async def produce(bootstrap: str, rooms: int, users: int, samples: int, single: int) -> tuple[int, int, list[bytes]]:
-    """Record the load: samples and those one a record in Kafka, and the values of as many for the bare loop."""
+async def produce(bootstrap: str, rooms: int, users: int, samples: int, single: int) -> Load:
+    """Record the load in whole rounds: batches of all, and the first of them one a record."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     await admin.create_topics([NewTopic(SINGLE, PARTITIONS, 1)])
     await admin.close()
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=4 << 20, linger_ms=5)
-    await producer.start()
-    values: list[bytes] = []
-    poured = size = alone = alone_size = kept = 0
-    partitions = len(await producer.partitions_for(QUALITY.name))
-    first_ms = (now_ms() - 10_000 * (1 + samples // (rooms * users * 5))) // 10_000 * 10_000
-    for reports in rounds(rooms, users, samples, first_ms):
-        for partition, value, count in records(reports, partitions):
-            await producer.send(QUALITY.name, value, partition=partition)
-            poured, size = poured + count, size + len(value)
-            if kept < single:
-                values.append(value)
-                kept += count
-        if alone < single:
-            for place, key, value, at in singles(reports, PARTITIONS):
-                await producer.send(SINGLE, value, key=key, partition=place, timestamp_ms=at)
-                alone, alone_size = alone + 1, alone_size + len(value)
-    await producer.stop()
+    batches: list[bytes] = []
+    stutter: Counter[str] = Counter()
+    poured = size = alone = alone_size = until_ms = 0
+    async with producing(bootstrap) as producer:
+        partitions = len(await producer.partitions_for(QUALITY.name))
+        for reports in rounds(rooms, users, samples, first_ms_of(rooms, users, samples)):
+            shared = alone < single
+            for partition, value, count in records(reports, partitions):
+                await producer.send(QUALITY.name, value, partition=partition)
+                poured, size = poured + count, size + len(value)
+                if shared:
+                    batches.append(value)
+            if shared:
+                until_ms = reports[-1].sent_ms
+                _add_stutter(stutter, reports)
+                for place, key, value, at in singles(reports, PARTITIONS):
+                    await producer.send(SINGLE, value, key=key, partition=place, timestamp_ms=at)
+                    alone, alone_size = alone + 1, alone_size + len(value)
     click.echo(
         f"{poured:,} samples in {rooms} rooms of {users}, {size / poured:.0f} bytes each in batches; "
         f"{alone:,} of them also one a record, {alone_size / max(1, alone):.0f} bytes each"
     )
-    return poured, alone, values
+    return Load(poured, alone, batches, until_ms, dict(stutter))
 
 
-async def run_processor(stack: Stack, clickhouse: ClickHouseServer, poured: int, seconds: float) -> Used:
+def _add_stutter(stutter: Counter[str], reports: Sequence[AcceptedReport]) -> None:
+    for report in reports:
+        for sample in report.samples:
+            for stream in sample.remote:
+                for _, length in stream.stutters:
+                    stutter[f"{report.room_id}/{sample.start_ms // BUCKET_MS * BUCKET_MS // 1000}"] += length
+
+
+async def run_processor(lines: Pipeline, load: Load, seconds: float) -> Row:
     """The processor until all is committed or the time is over; what is left then is not counted."""
-    bootstrap = stack.settings.kafka_bootstrap
-    whole = (await group_lag(bootstrap, "processor", [QUALITY.name]))[QUALITY.name]
-    await asyncio.to_thread(stack.start, "processor")
-    own, store = stack.services["processor"].process, clickhouse.process
-    assert own is not None
-    assert store is not None
-    servers = Servers(psutil.Process(own.pid), psutil.Process(store.pid), _broker(stack.kafka))
-    while (first := (await group_lag(bootstrap, "processor", [QUALITY.name]))[QUALITY.name]) >= whole:
-        await asyncio.sleep(0.1)
-    before, began, peak = servers.cpu_s(), time.perf_counter(), 0
-    left = {QUALITY.name: first}
-    while any(left.values()) and time.perf_counter() - began < seconds:
-        await asyncio.sleep(0.3)
-        left = await group_lag(bootstrap, "processor", [QUALITY.name, TOUCHED.name])
-        peak = max(peak, servers.processor.memory_info().rss)
-    wall = time.perf_counter() - began
-    used = [after - then for after, then in zip(servers.cpu_s(), before, strict=True)]
-    samples = round(poured * (first - left[QUALITY.name]) / whole)
-    click.echo(
-        f"processor: {samples:,} samples in {wall:.1f} s; CPU s: processor {used[0]:.2f}, ClickHouse {used[1]:.2f}, "
-        f"Kafka {used[2]:.2f}; samples per CPU second {samples / used[0]:,.0f}, with ClickHouse "
-        f"{samples / (used[0] + used[1]):,.0f}"
+    used = await lines.run(seconds=seconds)
+    click.echo(f"processor: {used}")
+    until = f"fromUnixTimestamp64Milli({load.until_ms}, 'UTC')"
+    query = lines.clickhouse.query
+    stored = int(query(f"SELECT count() FROM roompulse.samples FINAL WHERE SdkAppId = {APP} AND StartTime < {until}"))
+    if stored < load.alone:
+        return Row(used.samples, used.cpu.processor, used.wall_s, used.peak_mb)
+    found = query(
+        "SELECT concat(RoomId, '/', toString(toUnixTimestamp(BucketTime))), sum(VideoStutterMs) + sum(AudioStutterMs) "
+        f"AS Ms FROM roompulse.room_10s WHERE SdkAppId = {APP} AND BucketTime < {until} "
+        "GROUP BY RoomId, BucketTime HAVING Ms > 0 FORMAT TSV"
     )
-    stack.services["processor"].stop()
-    return Used(samples, used[0], wall, peak / 2**20)
+    stutter = {room: int(length) for room, length in (line.split("\t") for line in found.splitlines())}
+    return Row(used.samples, used.cpu.processor, used.wall_s, used.peak_mb, stutter)
 
 
-def _broker(kafka: KafkaBroker) -> psutil.Process:
-    """The broker itself, which may be the child of what started it."""
-    assert kafka.process is not None
-    process = psutil.Process(kafka.process.pid)
-    return [process, *process.children(recursive=True)][-1]
-
-
-def run_rival(python: str, script: str, *arguments: str) -> Used | str:
+def run_script(command: Sequence[str], cwd: Path) -> Row | str:
     """What a script used, or why it did not work."""
     try:
-        done = subprocess.run(
-            [python, str(RIVALS / script), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=RIVALS_AT_MOST_S,
-            check=False,
-            cwd=tempfile.gettempdir(),
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=RIVALS_AT_MOST_S, check=False, cwd=cwd)
     except subprocess.TimeoutExpired:
         return f"not done in {RIVALS_AT_MOST_S} s"
     for line in done.stdout.splitlines():
         if line.startswith('{"samples"'):
-            return Used(**msgspec.json.decode(line))
+            return Row(**msgspec.json.decode(line))
     return (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:90]
 
 
@@ -165,48 +150,55 @@ def install(folder: Path, package: str | None) -> str:
     return python
 
 
-def table(rows: dict[str, Used | str]) -> None:
+def judged(found: Stutter | None, told: Mapping[str, int]) -> str:
+    """How what was found compares with what the load says."""
+    if found is None:
+        return "had not read all of it"
+    if found == told:
+        return f"right: {sum(found.values()):,} ms in {len(found):,} rooms' ten seconds"
+    wrong = sum(found.get(key) != told.get(key) for key in found.keys() | told.keys())
+    return f"WRONG in {wrong:,} of {len(told):,}: {sum(found.values()):,} ms for {sum(told.values()):,} ms"
+
+
+def table(rows: Mapping[str, Row | str], load: Load) -> None:
     """Print the rows, each with our ratio to it."""
     ours = rows.get("processor")
-    click.echo(f"\n{'':<10}{'samples/s':>12}{'CPU s/100,000':>16}{'peak MB':>10}{'we are':>10}")
+    click.echo(
+        f"\n{'':<10}{'samples/s':>12}{'CPU s/100,000':>16}{'peak MB':>10}{'we are':>10}  stutter by room and 10 s"
+    )
     for name, used in rows.items():
         if isinstance(used, str):
             click.echo(f"{name:<10}  {used}")
             continue
         each = used.cpu_s / used.samples
-        ratio = f"{each / (ours.cpu_s / ours.samples):.1f} x" if isinstance(ours, Used) else ""
-        click.echo(f"{name:<10}{used.samples / used.wall_s:>12,.0f}{each * 1e5:>16.3f}{used.peak_mb:>10.0f}{ratio:>10}")
+        ratio = f"{each / (ours.cpu_s / ours.samples):.1f} x" if isinstance(ours, Row) else ""
+        figures = f"{used.samples / used.wall_s:>12,.0f}{each * 1e5:>16.3f}{used.peak_mb:>10.0f}{ratio:>10}"
+        click.echo(f"{name:<10}{figures}  {judged(used.stutter, load.stutter)}")
 
 
 async def measure(rows: Sequence[str], rooms: int, users: int, samples: int, single: int, seconds: float) -> None:
     """Run the rows one after another."""
-    results: dict[str, Used | str] = {}
-    with contextlib.ExitStack() as exits:
-        folder = Path(exits.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
-        kafka = exits.enter_context(KafkaBroker(folder / "kafka", free_port()))
-        clickhouse = exits.enter_context(ClickHouseServer(folder / "clickhouse"))
-        stack = exits.enter_context(Stack(folder / "data", kafka=kafka, clickhouse=clickhouse))
-        await ensure_topics(stack.settings)
-        poured, alone, values = await produce(kafka.bootstrap, rooms, users, samples, single)
-        if "processor" in rows:
-            results["processor"] = await run_processor(stack, clickhouse, poured, seconds)
-        if "bare" in rows:
-            (folder / "batches").write_bytes(b"\n".join(values))
-            bare = ["-m", "tests.bench.rivals.bare", str(folder / "batches")]
-            done = subprocess.run(  # noqa: ASYNC221
-                [sys.executable, *bare], capture_output=True, check=True, cwd=ROOT
-            )
-            results["bare"] = Used(**msgspec.json.decode(done.stdout))
-        for name, (script, package) in FRAMEWORKS.items():
-            if name in rows:
-                try:
-                    python = install(folder / name, package)
-                except subprocess.CalledProcessError:
-                    results[name] = "cannot be installed here"
-                    continue
-                place = (kafka.bootstrap, SINGLE, str(PARTITIONS), str(alone))
-                results[name] = await asyncio.to_thread(run_rival, python, script, *place)
-    table(results)
+    results: dict[str, Row | str] = {}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        async with pipeline() as lines:
+            load = await produce(lines.bootstrap, rooms, users, samples, single)
+            if "processor" in rows:
+                results["processor"] = await run_processor(lines, load, seconds)
+            if "bare" in rows:
+                (folder / "batches").write_bytes(b"\n".join(load.batches))
+                command = [sys.executable, "-m", "tests.bench.rivals.bare", str(folder / "batches")]
+                results["bare"] = await asyncio.to_thread(run_script, command, ROOT)
+            for framework, (script, package) in FRAMEWORKS.items():
+                if framework in rows:
+                    try:
+                        python = install(folder / framework, package)
+                    except subprocess.CalledProcessError:
+                        results[framework] = "cannot be installed here"
+                        continue
+                    command = [python, str(RIVALS / script), lines.bootstrap, SINGLE, str(PARTITIONS), str(load.alone)]
+                    results[framework] = await asyncio.to_thread(run_script, command, folder)
+    table(results, load)
 
 
 @click.command()

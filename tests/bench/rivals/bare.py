@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.reports import ReportBatch
-from tests.bench.rivals.meter import WINDOW_S, peak_mb
+from tests.bench.rivals.meter import WINDOW_S, peak_mb, told
 
 lines = Path(sys.argv[1]).read_bytes().splitlines()
 decoder = msgspec.json.Decoder(ReportBatch)
@@ -26,10 +26,6 @@ for line in lines:
             for stream in sample.remote:
                 for _, length in stream.stutters:
                     stutter[report.room_id, window] += length
-used = {
-    "samples": samples,
-    "cpu_s": time.process_time() - cpu,
-    "wall_s": time.perf_counter() - wall,
-    "peak_mb": peak_mb(),
-}
-sys.stdout.write(msgspec.json.encode(used).decode() + "\n")
+cpu, wall, memory = time.process_time() - cpu, time.perf_counter() - wall, peak_mb()
+windows = ((room, window * WINDOW_S, length) for (room, window), length in stutter.items())
+sys.stdout.write(told(samples, cpu, wall, memory, windows))

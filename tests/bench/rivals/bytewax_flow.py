@@ -15,6 +15,7 @@ from meter import WINDOW_S, Meter
 
 bootstrap, topic, expected = sys.argv[1], sys.argv[2], int(sys.argv[4])
 meter = Meter(expected)
+BEGINNING = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def keyed(message):
@@ -29,14 +30,21 @@ windows = win.fold_window(
     "sum",
     op.map("key", messages, keyed),
     win.EventClock(lambda value: value[0], timedelta(seconds=60)),
-    win.TumblingWindower(timedelta(seconds=WINDOW_S), datetime(2024, 1, 1, tzinfo=UTC)),
+    win.TumblingWindower(timedelta(seconds=WINDOW_S), BEGINNING),
     int,
     lambda total, value: total + value[1],
     int.__add__,
     ordered=False,
 )
-op.output("out", windows.down, TestingSink([]))
+closed = []
+op.output("out", windows.down, TestingSink(closed))
+
+
+def totals():
+    """What came out of the windows; each has a number, counted from the beginning."""
+    return ((room, int(BEGINNING.timestamp()) + number * WINDOW_S, total) for room, (number, total) in closed)
+
 
 if __name__ == "__main__":
     run_main(flow)
-    meter.done()
+    meter.done(totals)

@@ -20,7 +20,12 @@ app = faust.App(
     web_enabled=False,
 )
 samples = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
-stutter = app.Table("stutter", default=int, partitions=partitions).tumbling(WINDOW_S, expires=60)
+stutter = app.Table("stutter", default=int, partitions=partitions).tumbling(WINDOW_S, expires=3600)
+
+
+def totals():
+    """What is in the table."""
+    return ((room, int(start), total) for (room, (start, _)), total in stutter.table.data.items())
 
 
 @app.agent(samples)
@@ -29,7 +34,7 @@ async def count(stream):
     async for value in stream:
         sample = meter.read(value)
         stutter[str(sample.room_id)] += sample.stutter_ms
-        meter.done()
+        meter.done(totals)
 
 
 if __name__ == "__main__":

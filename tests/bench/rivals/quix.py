@@ -21,15 +21,19 @@ app = Application(
 samples = app.topic(topic, key_deserializer="str", value_deserializer="bytes")
 
 
-def finished(_):
+totals = {}
+
+
+def finished(window, room, *_):
     """What comes out of the window, one for each sample."""
-    meter.done()
+    totals[room, window["start"]] = window["value"]
+    meter.done(lambda: ((room, start // 1000, total) for (room, start), total in totals.items()))
 
 
 frame = app.dataframe(samples)
 frame = frame.apply(lambda value: meter.read(value).stutter_ms)
 frame = frame.tumbling_window(WINDOW_S * 1000, grace_ms=60_000).sum().current()
-frame.update(finished)
+frame.update(finished, metadata=True)
 
 if __name__ == "__main__":
     app.run()
