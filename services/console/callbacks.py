@@ -49,6 +49,10 @@ class ReplayRequest(Struct, rename="pascal", forbid_unknown_fields=True):
     delivery_ids: Annotated[list[str], Meta(max_length=1000)] = []
     reasons: Annotated[list[str], Meta(max_length=100)] = []
     groups: Annotated[list[int], Meta(max_length=100)] = []
+    event_types: Annotated[list[int], Meta(max_length=100)] = []
+    rooms: Annotated[list[str], Meta(max_length=1000)] = []
+    url: str = ""
+    """How it began."""
     since: _Time = 0
     until: _Time = 0
     all: bool = False
@@ -64,6 +68,9 @@ class ReplayRequest(Struct, rename="pascal", forbid_unknown_fields=True):
             until_ms=self.until,
             reasons=frozenset(self.reasons),
             groups=frozenset(self.groups),
+            event_types=frozenset(self.event_types),
+            rooms=frozenset(self.rooms),
+            url=self.url,
         )
 
 
@@ -146,11 +153,12 @@ class CallbackApi:
         return answer(probed.describe())
 
     async def dead_letters(self, request: web.Request) -> web.Response:
-        """Callbacks that were given up, oldest event first, and how many there are in all."""
+        """Callbacks that were given up, those first that were given up first, and how many there are in all."""
         sdk_app_id = (await application_of(request, self._store)).sdk_app_id
         limit = number(request, "limit", default=100, low=1, high=MAX_LETTERS)
-        reason, name = text(request, "reason"), text(request, "delivery")
+        reason, name, room = text(request, "reason"), text(request, "delivery"), text(request, "room")
         group = number(request, "group", default=0, low=1, high=99)
+        event_type = number(request, "event", default=0, low=100, high=9999)
         wanted = Wanted(
             sdk_app_id=sdk_app_id,
             delivery_ids=frozenset(filter(None, [name])),
@@ -158,15 +166,18 @@ class CallbackApi:
             until_ms=number(request, "until", default=0, low=0, high=MAX_TIME_MS),
             reasons=frozenset(filter(None, [reason])),
             groups=frozenset(filter(None, [group])),
+            event_types=frozenset(filter(None, [event_type])),
+            rooms=frozenset(filter(None, [room])),
+            url=text(request, "url", max_characters=MAX_URL),
         )
         try:
             async with self._reading:
-                letters = await find(self._settings, wanted)
+                found = await find(self._settings, wanted, limit=limit)
         except (KafkaError, OSError) as error:
             log.warning("dead letters cannot be read", error=repr(error))
             raise Unavailable("Kafka does not answer") from error
-        found = [describe(letter) for letter in letters[:limit]]
-        return answer({"SdkAppId": sdk_app_id, "Total": len(letters), "DeadLetters": found})
+        letters = [describe(letter) for letter in found.letters]
+        return answer({"SdkAppId": sdk_app_id, "Total": found.total, "DeadLetters": letters})
 
     async def replays(self, request: web.Request) -> web.Response:
         """The replays of an application that this console knows of, the newest first."""
@@ -177,10 +188,11 @@ class CallbackApi:
         """Begin to send callbacks that were given up once more: 202 and the replay, to be looked at again."""
         sdk_app_id = (await application_of(request, self._store)).sdk_app_id
         asked = await body(request, ReplayRequest)
-        if not (asked.all or asked.delivery_ids or asked.reasons or asked.groups or asked.since or asked.until):
-            raise ApiError(400, "InvalidParameter", "say which: DeliveryIds, Since, Until, Reasons, Groups or All")
+        wanted = asked.wanted(sdk_app_id)
+        if wanted.everything and not asked.all:
+            raise ApiError(400, "InvalidParameter", "say which, for example by DeliveryIds, Since or Reasons, or All")
         try:
-            started = self._replays.begin(asked.wanted(sdk_app_id), asked.rate)
+            started = self._replays.begin(wanted, asked.rate)
         except TooManyReplays as error:
             raise ApiError(429, "LimitExceeded", str(error)) from error
         return answer(started.describe(), status=202)

@@ -37,9 +37,9 @@ class Replay:
         self.rate = rate
         self.asked_ms = now_ms
         self.state = "waiting"
-        """Then `searching`, `sending` and one of `done`, `failed`, `stopped`."""
+        """Then `counting`, `sending` and one of `done`, `failed`, `stopped`."""
         self.callbacks: int | None = None
-        """How many there are to send; None before they were found."""
+        """How many there were to send when they were counted; None before that."""
         self.sent = 0
         self.error = ""
 
@@ -108,10 +108,10 @@ class Replays:
 
         try:
             async with self._turn:
-                started.state = "searching"
-                letters = await find(self._settings, started.wanted)
-                started.callbacks, started.state = len(letters), "sending"
-                await replay(self._settings, letters, rate=started.rate, on_sent=sent)
+                started.state = "counting"
+                started.callbacks = (await find(self._settings, started.wanted, limit=1)).total
+                started.state = "sending"
+                await replay(self._settings, started.wanted, rate=started.rate, on_sent=sent)
             started.state = "done"
         except asyncio.CancelledError:
             started.state = "stopped"

@@ -147,6 +147,9 @@ def callbacks_test(settings: Settings, sdkappid: int, group: int, *, as_json: bo
 def wanted_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which dead letters are meant."""
     for option in (
+        click.option("--url", default="", help="How the URL began to which they were sent."),
+        click.option("--room", "rooms", multiple=True, help="Room."),
+        click.option("--event", "event_types", multiple=True, type=int, help="Event type, for example 103."),
         click.option("--group", "groups", multiple=True, type=int, help="Event group; several are possible, as below."),
         click.option("--reason", "reasons", multiple=True, help="Error class, for example `timeout` or `parked`."),
         click.option("--until", type=_TIME, help="Given up before this time, UTC."),
@@ -160,18 +163,21 @@ def wanted_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @callbacks.command("dead")
 @wanted_options
+@click.option("--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Callbacks at most.")
 @data_option
 @json_option
-def callbacks_dead(settings: Settings, *, as_json: bool, **options: Any) -> None:
-    """List callbacks that were given up, oldest event first."""
+def callbacks_dead(settings: Settings, *, limit: int, as_json: bool, **options: Any) -> None:
+    """List callbacks that were given up, those given up first before others."""
     with one_line_errors(KafkaError, OSError):
-        letters = asyncio.run(find(settings, wanted_of(**options)))
-    rows = [{**describe(letter), "GivenUpTime": _time(letter.given_up_ms)} for letter in letters]
+        found = asyncio.run(find(settings, wanted_of(**options), limit=limit))
+    rows = [{**describe(letter), "GivenUpTime": _time(letter.given_up_ms)} for letter in found.letters]
     if as_json:
-        print_json({"DeadLetters": rows})
+        print_json({"DeadLetters": rows, "Total": found.total})
         return
     for row in rows:
         click.echo("{GivenUpTime}  {DeliveryId}  {EventType}  {Reason:<9} {Attempts:>3}  {RoomId}  {Url}".format(**row))
+    if found.total > len(rows):
+        click.echo(f"and {found.total - len(rows)} others", err=True)
 
 
 @callbacks.command("replay")
@@ -182,39 +188,30 @@ def callbacks_dead(settings: Settings, *, as_json: bool, **options: Any) -> None
 @json_option
 def callbacks_replay(settings: Settings, *, everything: bool, rate: float, as_json: bool, **options: Any) -> None:
     """Send callbacks that were given up once more."""
-    if not everything and not any(value for name, value in options.items() if name != "sdkappid"):
-        raise click.UsageError("say which: --delivery-id, --since, --until, --reason, --group or --all")
+    wanted = wanted_of(**options)
+    if wanted.everything and not everything:
+        raise click.UsageError("say which, for example by --delivery-id, --since or --reason, or --all")
+    sent: list[str] = []
 
-    async def work() -> list[DeadLetter]:
-        letters = await find(settings, wanted_of(**options))
-        await replay(settings, letters, rate=rate)
-        return letters
+    def note(letter: DeadLetter) -> None:
+        sent.append(letter.callback.delivery_id)
 
     with one_line_errors(KafkaError, OSError):
-        letters = asyncio.run(work())
+        asyncio.run(replay(settings, wanted, rate=rate, on_sent=note))
     if as_json:
-        print_json({"Replayed": [letter.callback.delivery_id for letter in letters]})
+        print_json({"Replayed": sent})
     else:
-        click.echo(f"{len(letters)} sent once more")
+        click.echo(f"{len(sent)} sent once more")
 
 
-def wanted_of(
-    *,
-    sdkappid: int,
-    delivery_ids: tuple[str, ...],
-    since: datetime | None,
-    until: datetime | None,
-    reasons: tuple[str, ...],
-    groups: tuple[int, ...],
-) -> Wanted:
+def wanted_of(*, sdkappid: int, since: datetime | None, until: datetime | None, url: str, **several: Any) -> Wanted:
     """What the options ask for."""
     return Wanted(
         sdk_app_id=sdkappid,
-        delivery_ids=frozenset(delivery_ids),
         since_ms=_unix_ms(since),
         until_ms=_unix_ms(until),
-        reasons=frozenset(reasons),
-        groups=frozenset(groups),
+        url=url,
+        **{name: frozenset(values) for name, values in several.items()},
     )
 
 

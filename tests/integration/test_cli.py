@@ -420,7 +420,8 @@ async def test_dead_letters_are_listed_and_replayed(online: Cli) -> None:
                 "UserId": "alice",
                 "TaskId": "",
             }
-        ]
+        ],
+        "Total": 1,
     }
     later = ["--since", "2023-11-14T22:13:21"]
     assert await finished(online.launch("callbacks", "replay", "1400000009", *later, "--json")) == {"Replayed": []}

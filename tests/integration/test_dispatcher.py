@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -196,26 +196,39 @@ async def test_given_up_callbacks_are_replayed(world: World, receiver: Receiver)
         application.sdk_app_id, lambda rows: sum(row.outcome == "given-up" for row in rows) == len(events)
     )
     everything = Wanted(sdk_app_id=application.sdk_app_id)
-    letters = await find(world.settings, everything)
+    letters, total = await find(world.settings, everything, limit=100)
+    assert total == len(letters) == len(events)
     ids = {delivery_id(event.sdk_app_id, event.event_id) for event in events}
     assert {letter.callback.delivery_id for letter in letters} == ids
-    [recording] = await find(world.settings, Wanted(sdk_app_id=application.sdk_app_id, groups=frozenset({3})))
-    assert recording.callback.event.event_type == 301
     moment = letters[0].given_up_ms
+    assert await find(world.settings, everything, limit=2) == (letters[:2], len(events))
+    kinds: list[tuple[dict[str, Any], int]] = [
+        ({"groups": frozenset({3})}, 301),
+        ({"event_types": frozenset({203})}, 203),
+        ({"url": receiver.url(paths[0])}, 103),
+    ]
+    for narrow, event_type in kinds:
+        found = await find(world.settings, msgspec.structs.replace(everything, **narrow), limit=100)
+        assert [letter.callback.event.event_type for letter in found.letters] == [event_type]
     for narrow in (
         {"sdk_app_id": application.sdk_app_id + 1},
         {"reasons": frozenset({"timeout"})},
         {"until_ms": min(letter.given_up_ms for letter in letters)},
         {"since_ms": now_ms()},
         {"delivery_ids": frozenset({"0" * 32})},
+        {"rooms": frozenset({"880"})},
+        {"url": receiver.url("/later/9")},
     ):
-        assert await find(world.settings, msgspec.structs.replace(everything, **narrow)) == []
-    assert letters[0] in await find(world.settings, msgspec.structs.replace(everything, since_ms=moment))
+        assert await find(world.settings, msgspec.structs.replace(everything, **narrow), limit=100) == ([], 0)
+    since = await find(world.settings, msgspec.structs.replace(everything, since_ms=moment), limit=100)
+    assert since.letters == letters
+    rooms = await find(world.settings, msgspec.structs.replace(everything, rooms=frozenset({"8801"})), limit=100)
+    assert rooms.letters == letters
 
     for path in paths:
         receiver.script(path, reply())
     before = {path: len(receiver.at(path)) for path in paths}
-    await replay(world.settings, letters, rate=100)
+    assert await replay(world.settings, everything, rate=100) == len(events)
     rows = await world.attempts_when(
         application.sdk_app_id, lambda rows: sum(row.outcome == "delivered" for row in rows) == len(events)
     )

@@ -96,7 +96,7 @@ export interface Callback {
 
 export interface Replay {
   ReplayId: string;
-  State: "waiting" | "searching" | "sending" | "done" | "failed" | "stopped";
+  State: "waiting" | "counting" | "sending" | "done" | "failed" | "stopped";
   Sent: number;
   Error: string;
 }
