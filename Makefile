@@ -67,6 +67,9 @@ bench-dispatcher: setup ## CPU time and rate of callbacks, beside aiohttp alone 
 bench-processor: setup ## CPU time of a sample, beside other frameworks; BENCH=scale: by number and size of rooms (ARGS="--samples 1000000")
 	$(BIN)/python -m tests.bench.$(or $(BENCH),processor) $(ARGS)
 
+bench-storage: setup ## Bytes on disk of a stream sample; BENCH=queries: times of questions on 100 million (ARGS="--streams 1000000")
+	$(BIN)/python -m tests.bench.$(or $(BENCH),storage) $(ARGS)
+
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -84,4 +87,4 @@ docs: setup ## Write the generated pages anew
 clean: ## Remove what the targets above made, the data folder excepted
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup web chromium lock run test test-oracle bench-dispatcher bench-processor chaos chaos-callbacks lint format docs clean
+.PHONY: help setup web chromium lock run test test-oracle bench-dispatcher bench-processor bench-storage chaos chaos-callbacks lint format docs clean

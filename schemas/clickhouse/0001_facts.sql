@@ -9,27 +9,29 @@ CREATE TABLE IF NOT EXISTS {database}.samples
     SdkAppId UInt32 COMMENT 'Application',
     RoomId LowCardinality(String) COMMENT 'Room, as text',
     RoomIdType UInt8 COMMENT '0 numeric room, 1 string room: 123 and "123" are two rooms',
-    UserId String COMMENT 'User who measured',
-    SessionId String COMMENT 'Fresh for each entry of the user into the room',
+    UserId LowCardinality(String) COMMENT 'User who measured',
+    SessionId LowCardinality(String) COMMENT 'Fresh for each entry of the user into the room',
     UserShard UInt8 COMMENT 'Shard of the user within the room, 0 to 15',
-    StartTime DateTime64(3, 'UTC') COMMENT 'Start of the sample, server time' CODEC(DoubleDelta, ZSTD(1)),
+    StartTime DateTime64(3, 'UTC') COMMENT 'Start of the sample, server time' CODEC(Delta, ZSTD(1)),
     DurMs UInt16 COMMENT 'Length of the sample in milliseconds, at most 2000',
     AppCpu Nullable(Float32) COMMENT 'CPU of the application in per cent',
     SysCpu Nullable(Float32) COMMENT 'CPU of the whole system in per cent',
-    MemoryMb Nullable(UInt32) COMMENT 'Memory of the application in MB',
-    SdkTaskMs Nullable(UInt32) COMMENT 'Time of one SDK task in milliseconds, above 60 the device is busy',
-    Rtt Nullable(UInt32) COMMENT 'Round trip between SDK and cloud in milliseconds',
-    GatewayRtt Nullable(UInt32) COMMENT 'Round trip to the local gateway in milliseconds',
+    MemoryMb Nullable(UInt32) COMMENT 'Memory of the application in MB' CODEC(T64, ZSTD(1)),
+    SdkTaskMs Nullable(UInt32) COMMENT 'Time of one SDK task in milliseconds, above 60 the device is busy'
+        CODEC(T64, ZSTD(1)),
+    Rtt Nullable(UInt32) COMMENT 'Round trip between SDK and cloud in milliseconds' CODEC(T64, ZSTD(1)),
+    GatewayRtt Nullable(UInt32) COMMENT 'Round trip to the local gateway in milliseconds' CODEC(T64, ZSTD(1)),
     UpLoss Nullable(Float32) COMMENT 'Upstream packet loss in per cent',
     DownLoss Nullable(Float32) COMMENT 'Downstream packet loss in per cent',
-    SentBytes Nullable(UInt64) COMMENT 'Bytes sent',
-    ReceivedBytes Nullable(UInt64) COMMENT 'Bytes received',
+    SentBytes Nullable(UInt64) COMMENT 'Bytes sent' CODEC(T64, ZSTD(1)),
+    ReceivedBytes Nullable(UInt64) COMMENT 'Bytes received' CODEC(T64, ZSTD(1)),
     ArrivalTime DateTime64(3, 'UTC') COMMENT 'When ingest had it; of two rows of one key the later arrival counts'
-        CODEC(DoubleDelta, ZSTD(1))
+        CODEC(Delta, ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(ArrivalTime)
 PARTITION BY toDate(StartTime)
 ORDER BY (SdkAppId, toStartOfMinute(StartTime), RoomId, RoomIdType, UserShard, UserId, SessionId, StartTime)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Device and network of one user, one row a sample of at most two seconds';
 
 CREATE TABLE IF NOT EXISTS {database}.sessions
@@ -45,6 +47,7 @@ CREATE TABLE IF NOT EXISTS {database}.sessions
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (SdkAppId, RoomId, RoomIdType, UserId, SessionId)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'From when to when sessions reported; a sample that is there twice changes nothing';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.samples_to_sessions TO {database}.sessions AS
@@ -70,14 +73,14 @@ CREATE TABLE IF NOT EXISTS {database}.streams
     SdkAppId UInt32 COMMENT 'Application',
     RoomId LowCardinality(String) COMMENT 'Room, as text',
     RoomIdType UInt8 COMMENT '0 numeric room, 1 string room',
-    UserId String COMMENT 'User who measured',
-    SessionId String COMMENT 'Fresh for each entry of the user into the room',
-    PeerId String COMMENT 'Empty: what the user sent; else whom the user received it from',
+    UserId LowCardinality(String) COMMENT 'User who measured',
+    SessionId LowCardinality(String) COMMENT 'Fresh for each entry of the user into the room',
+    PeerId LowCardinality(String) COMMENT 'Empty: what the user sent; else whom the user received it from',
     Stream Enum8('audio' = 0, 'big' = 1, 'small' = 2, 'sub' = 3) COMMENT 'Sound, main picture, its small twin, screen',
     UserShard UInt8 COMMENT 'Shard of the user within the room, 0 to 15',
-    StartTime DateTime64(3, 'UTC') COMMENT 'Start of the sample, server time' CODEC(DoubleDelta, ZSTD(1)),
+    StartTime DateTime64(3, 'UTC') COMMENT 'Start of the sample, server time' CODEC(Delta, ZSTD(1)),
     DurMs UInt16 COMMENT 'Length of the sample in milliseconds, at most 2000',
-    Bitrate Nullable(UInt32) COMMENT 'bit/s',
+    Bitrate Nullable(UInt32) COMMENT 'bit/s' CODEC(T64, ZSTD(1)),
     Loss Nullable(Float32) COMMENT 'Packet loss in per cent',
     Width Nullable(UInt16) COMMENT 'Pixels',
     Height Nullable(UInt16) COMMENT 'Pixels',
@@ -87,18 +90,19 @@ CREATE TABLE IF NOT EXISTS {database}.streams
     RecFps Nullable(Float32) COMMENT 'Received frames a second, received streams',
     DecFps Nullable(Float32) COMMENT 'Decoded frames a second, received streams',
     RenderFps Nullable(Float32) COMMENT 'Rendered frames a second, received streams',
-    JitterMs Nullable(UInt32) COMMENT 'Jitter buffer in milliseconds, received streams',
-    DelayMs Nullable(UInt32) COMMENT 'End-to-end delay in milliseconds, received streams',
+    JitterMs Nullable(UInt32) COMMENT 'Jitter buffer in milliseconds, received streams' CODEC(T64, ZSTD(1)),
+    DelayMs Nullable(UInt32) COMMENT 'End-to-end delay in milliseconds, received streams' CODEC(T64, ZSTD(1)),
     Volume Nullable(Float32) COMMENT 'Capture volume where sent, playback volume where received',
     SampleRate Nullable(UInt32) COMMENT 'Audio sample rate in Hz, sent streams',
     PlayMs Nullable(UInt16) COMMENT 'How much of DurMs it was meant to play, received streams',
     Muted Nullable(Bool) COMMENT 'Whether it was muted',
     ArrivalTime DateTime64(3, 'UTC') COMMENT 'When ingest had it; of two rows of one key the later arrival counts'
-        CODEC(DoubleDelta, ZSTD(1))
+        CODEC(Delta, ZSTD(1))
 )
 ENGINE = ReplacingMergeTree(ArrivalTime)
 PARTITION BY toDate(StartTime)
 ORDER BY (SdkAppId, toStartOfMinute(StartTime), RoomId, RoomIdType, UserShard, UserId, SessionId, PeerId, Stream, StartTime)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'What one user sent and received, one row a stream and sample';
 
 CREATE TABLE IF NOT EXISTS {database}.stutters
@@ -106,12 +110,12 @@ CREATE TABLE IF NOT EXISTS {database}.stutters
     SdkAppId UInt32 COMMENT 'Application',
     RoomId LowCardinality(String) COMMENT 'Room, as text',
     RoomIdType UInt8 COMMENT '0 numeric room, 1 string room',
-    UserId String COMMENT 'User whose playback stuttered',
-    SessionId String COMMENT 'Fresh for each entry of the user into the room',
-    PeerId String COMMENT 'Whose stream it was',
+    UserId LowCardinality(String) COMMENT 'User whose playback stuttered',
+    SessionId LowCardinality(String) COMMENT 'Fresh for each entry of the user into the room',
+    PeerId LowCardinality(String) COMMENT 'Whose stream it was',
     Stream Enum8('audio' = 0, 'big' = 1, 'small' = 2, 'sub' = 3) COMMENT 'Which stream it was',
     UserShard UInt8 COMMENT 'Shard of the user within the room, 0 to 15',
-    EpisodeTime DateTime64(3, 'UTC') COMMENT 'Start of the episode, server time',
+    EpisodeTime DateTime64(3, 'UTC') COMMENT 'Start of the episode, server time' CODEC(Delta, ZSTD(1)),
     BucketTime DateTime('UTC') COMMENT 'Ten seconds that the episode touches: one row for each',
     EpisodeMs UInt32 COMMENT 'Length of the episode in milliseconds, up to the end of the ten seconds or until it counts'
 )
@@ -119,6 +123,7 @@ ENGINE = ReplacingMergeTree(EpisodeMs)
 PARTITION BY toDate(BucketTime)
 ORDER BY (SdkAppId, toStartOfMinute(BucketTime), RoomId, RoomIdType, UserShard, UserId, SessionId, PeerId, Stream, EpisodeTime,
     BucketTime)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Stutter episodes of any length, one row for each ten seconds that they touch; the view episodes has them whole';
 
 CREATE VIEW IF NOT EXISTS {database}.episodes AS
@@ -155,6 +160,7 @@ CREATE TABLE IF NOT EXISTS {database}.clients
 )
 ENGINE = ReplacingMergeTree(ArrivalTime)
 ORDER BY (SdkAppId, RoomId, RoomIdType, UserId, SessionId, Seq)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'What clients said of themselves, one row a report that said something';
 
 CREATE TABLE IF NOT EXISTS {database}.client_events
@@ -175,6 +181,7 @@ CREATE TABLE IF NOT EXISTS {database}.client_events
 ENGINE = ReplacingMergeTree(ArrivalTime)
 PARTITION BY toDate(EventTime)
 ORDER BY (SdkAppId, RoomId, RoomIdType, UserId, SessionId, EventTime, EventId, Type, ParamOne, ParamTwo, PeerId)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'What happened in the SDKs';
 
 CREATE TABLE IF NOT EXISTS {database}.events
@@ -203,6 +210,7 @@ CREATE TABLE IF NOT EXISTS {database}.events
 )
 ENGINE = ReplacingMergeTree(Precedence)
 ORDER BY (SdkAppId, RoomId, EventId)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Room, media, recording, relay and other events, one row each';
 
 CREATE TABLE IF NOT EXISTS {database}.task_intervals
@@ -226,6 +234,7 @@ CREATE TABLE IF NOT EXISTS {database}.task_intervals
 ENGINE = ReplacingMergeTree(EndTime)
 PARTITION BY toDate(StartTime)
 ORDER BY (SdkAppId, TaskId, StartTime)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'What server-side media tasks used, one row an interval of at most 60 s';
 
 CREATE TABLE IF NOT EXISTS {database}.deliveries
@@ -256,6 +265,7 @@ CREATE TABLE IF NOT EXISTS {database}.deliveries
 ENGINE = ReplacingMergeTree
 PARTITION BY toDate(StartedTime)
 ORDER BY (SdkAppId, StartedTime, DeliveryId, Attempt, RequestId)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Attempts to deliver callbacks, one row each';
 
 CREATE TABLE IF NOT EXISTS {database}.applications

@@ -7,7 +7,7 @@
 CREATE TABLE IF NOT EXISTS {database}.user_10s
 (
     SdkAppId UInt32 COMMENT 'Application',
-    BucketTime DateTime64(3, 'UTC') COMMENT 'Start of the ten seconds' CODEC(DoubleDelta, ZSTD(1)),
+    BucketTime DateTime64(3, 'UTC') COMMENT 'Start of the ten seconds' CODEC(Delta, ZSTD(1)),
     RoomId LowCardinality(String) COMMENT 'Room, as text',
     RoomIdType UInt8 COMMENT '0 numeric room, 1 string room',
     UserShard UInt8 COMMENT 'Shard of the user within the room, 0 to 15',
@@ -30,18 +30,19 @@ CREATE TABLE IF NOT EXISTS {database}.user_10s
         Cause LowCardinality(String)
     )) COMMENT 'Exceptions that the user met in the bucket, with the likely cause of each',
     Version UInt64 COMMENT 'Grows with the facts that the row was made from: of two rows of one key the higher counts',
-    ComputedTime DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC') COMMENT 'When the row was made' CODEC(DoubleDelta, ZSTD(1)),
+    ComputedTime DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC') COMMENT 'When the row was made' CODEC(Delta, ZSTD(1)),
     INDEX computed ComputedTime TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(Version)
 PARTITION BY toDate(BucketTime)
 ORDER BY (SdkAppId, BucketTime, RoomId, RoomIdType, UserShard, UserId, SessionId)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Quality of one session, one row for ten seconds with data: every other rollup is made from these';
 
 CREATE TABLE IF NOT EXISTS {database}.user_1m
 (
     SdkAppId UInt32 COMMENT 'Application',
-    BucketTime DateTime64(3, 'UTC') COMMENT 'Start of the minute' CODEC(DoubleDelta, ZSTD(1)),
+    BucketTime DateTime64(3, 'UTC') COMMENT 'Start of the minute' CODEC(Delta, ZSTD(1)),
     RoomId LowCardinality(String) COMMENT 'Room, as text',
     RoomIdType UInt8 COMMENT '0 numeric room, 1 string room',
     UserShard UInt8 COMMENT 'Shard of the user within the room, 0 to 15',
@@ -59,18 +60,19 @@ CREATE TABLE IF NOT EXISTS {database}.user_1m
     AudioPlayMs UInt32 COMMENT 'Milliseconds of audio that was meant to play',
     AbnormalMs UInt32 COMMENT 'Ten seconds for each bucket of ten seconds in which the user met an exception',
     ComputedTime DateTime64(6, 'UTC') COMMENT 'When the row was made; of two rows of one key the later one counts'
-        CODEC(DoubleDelta, ZSTD(1)),
+        CODEC(Delta, ZSTD(1)),
     INDEX computed ComputedTime TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(ComputedTime)
 PARTITION BY toDate(BucketTime)
 ORDER BY (SdkAppId, BucketTime, RoomId, RoomIdType, UserShard, UserId, SessionId)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Quality of one session, one row for a minute with data';
 
 CREATE TABLE IF NOT EXISTS {database}.user_1h
 (
     SdkAppId UInt32 COMMENT 'Application',
-    BucketTime DateTime64(3, 'UTC') COMMENT 'Start of the hour' CODEC(DoubleDelta, ZSTD(1)),
+    BucketTime DateTime64(3, 'UTC') COMMENT 'Start of the hour' CODEC(Delta, ZSTD(1)),
     RoomId LowCardinality(String) COMMENT 'Room, as text',
     RoomIdType UInt8 COMMENT '0 numeric room, 1 string room',
     UserShard UInt8 COMMENT 'Shard of the user within the room, 0 to 15',
@@ -88,18 +90,19 @@ CREATE TABLE IF NOT EXISTS {database}.user_1h
     AudioPlayMs UInt32 COMMENT 'Milliseconds of audio that was meant to play',
     AbnormalMs UInt32 COMMENT 'Ten seconds for each bucket of ten seconds in which the user met an exception',
     ComputedTime DateTime64(6, 'UTC') COMMENT 'When the row was made; of two rows of one key the later one counts'
-        CODEC(DoubleDelta, ZSTD(1)),
+        CODEC(Delta, ZSTD(1)),
     INDEX computed ComputedTime TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(ComputedTime)
 PARTITION BY toYYYYMM(BucketTime)
 ORDER BY (SdkAppId, BucketTime, RoomId, RoomIdType, UserShard, UserId, SessionId)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Quality of one session, one row for a hour with data';
 
 CREATE TABLE IF NOT EXISTS {database}.user_1d
 (
     SdkAppId UInt32 COMMENT 'Application',
-    BucketTime DateTime64(3, 'UTC') COMMENT 'Start of the day, UTC' CODEC(DoubleDelta, ZSTD(1)),
+    BucketTime DateTime64(3, 'UTC') COMMENT 'Start of the day, UTC' CODEC(Delta, ZSTD(1)),
     RoomId LowCardinality(String) COMMENT 'Room, as text',
     RoomIdType UInt8 COMMENT '0 numeric room, 1 string room',
     UserShard UInt8 COMMENT 'Shard of the user within the room, 0 to 15',
@@ -117,12 +120,13 @@ CREATE TABLE IF NOT EXISTS {database}.user_1d
     AudioPlayMs UInt32 COMMENT 'Milliseconds of audio that was meant to play',
     AbnormalMs UInt32 COMMENT 'Ten seconds for each bucket of ten seconds in which the user met an exception',
     ComputedTime DateTime64(6, 'UTC') COMMENT 'When the row was made; of two rows of one key the later one counts'
-        CODEC(DoubleDelta, ZSTD(1)),
+        CODEC(Delta, ZSTD(1)),
     INDEX computed ComputedTime TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(ComputedTime)
 PARTITION BY toYYYYMM(BucketTime)
 ORDER BY (SdkAppId, BucketTime, RoomId, RoomIdType, UserShard, UserId, SessionId)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Quality of one session, one row for a day with data';
 
 CREATE TABLE IF NOT EXISTS {database}.app_10s
@@ -142,6 +146,7 @@ CREATE TABLE IF NOT EXISTS {database}.app_10s
 ENGINE = ReplacingMergeTree(ComputedTime)
 PARTITION BY toDate(BucketTime)
 ORDER BY (SdkAppId, BucketTime)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Quality and scale of one application, one row for ten seconds with data';
 
 CREATE TABLE IF NOT EXISTS {database}.app_1m
@@ -163,6 +168,7 @@ CREATE TABLE IF NOT EXISTS {database}.app_1m
 ENGINE = ReplacingMergeTree(ComputedTime)
 PARTITION BY toYYYYMM(BucketTime)
 ORDER BY (SdkAppId, BucketTime)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Quality and scale of one application, one row for a minute with data';
 
 CREATE TABLE IF NOT EXISTS {database}.app_1h
@@ -184,6 +190,7 @@ CREATE TABLE IF NOT EXISTS {database}.app_1h
 ENGINE = ReplacingMergeTree(ComputedTime)
 PARTITION BY toYYYYMM(BucketTime)
 ORDER BY (SdkAppId, BucketTime)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Quality and scale of one application, one row for a hour with data';
 
 CREATE TABLE IF NOT EXISTS {database}.app_1d
@@ -205,6 +212,7 @@ CREATE TABLE IF NOT EXISTS {database}.app_1d
 ENGINE = ReplacingMergeTree(ComputedTime)
 PARTITION BY toYYYYMM(BucketTime)
 ORDER BY (SdkAppId, BucketTime)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Quality and scale of one application, one row for a day with data';
 
 CREATE VIEW IF NOT EXISTS {database}.room_10s AS

@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS {database}.call_rows
 )
 ENGINE = ReplacingMergeTree(ComputedTime)
 ORDER BY (SdkAppId, RoomId, RoomIdType, StartTime)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Calls as computed; read the view calls';
 
 CREATE TABLE IF NOT EXISTS {database}.stay_rows
@@ -44,6 +45,7 @@ CREATE TABLE IF NOT EXISTS {database}.stay_rows
 )
 ENGINE = ReplacingMergeTree(ComputedTime)
 ORDER BY (SdkAppId, RoomId, RoomIdType, CallTime, UserId, EnterTime)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Stays of users in calls as computed; read the view stays';
 
 CREATE TABLE IF NOT EXISTS {database}.presence
@@ -62,6 +64,7 @@ CREATE TABLE IF NOT EXISTS {database}.presence
 ENGINE = ReplacingMergeTree(ComputedTime)
 PARTITION BY toDate(HourTime)
 ORDER BY (SdkAppId, HourTime, RoomId, RoomIdType, UserId, EnterTime)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Stays once more, by the hours that they touch, so that who is in at some time is found without their history';
 
 CREATE VIEW IF NOT EXISTS {database}.stays AS

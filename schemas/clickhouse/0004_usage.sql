@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS {database}.av_usage_5m
 ENGINE = ReplacingMergeTree(ComputedTime)
 PARTITION BY toYYYYMM(SlotTime)
 ORDER BY (SdkAppId, SlotTime, RoomId, RoomIdType, UserId)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'What users received by tier, one row a user, room and five minutes of the stay; robots are in task_usage_5m';
 
 CREATE TABLE IF NOT EXISTS {database}.task_usage_5m
@@ -43,6 +44,7 @@ CREATE TABLE IF NOT EXISTS {database}.task_usage_5m
 ENGINE = ReplacingMergeTree(ComputedTime)
 PARTITION BY toYYYYMM(SlotTime)
 ORDER BY (SdkAppId, SlotTime, TaskId, Kind, Free, RoomId, RoomIdType, UserId)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'What media tasks are charged for by tier, one row a task, kind and five minutes';
 
 CREATE TABLE IF NOT EXISTS {database}.relay_usage_10s
@@ -58,6 +60,7 @@ CREATE TABLE IF NOT EXISTS {database}.relay_usage_10s
 ENGINE = ReplacingMergeTree(ComputedTime)
 PARTITION BY toYYYYMM(BucketTime)
 ORDER BY (SdkAppId, BucketTime, TaskId, Free)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'What was relayed to CDNs, one row a task and ten seconds';
 
 CREATE VIEW IF NOT EXISTS {database}.usage_5m AS

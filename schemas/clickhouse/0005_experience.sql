@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS {database}.session_media
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (SdkAppId, RoomId, RoomIdType, UserId, SessionId)
+SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Which media sessions sent and received; a sample that is there twice changes nothing';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.streams_to_session_media TO {database}.session_media AS
