@@ -260,7 +260,8 @@ CREATE TABLE IF NOT EXISTS {database}.deliveries
     Outcome LowCardinality(String) COMMENT 'delivered; failed: tried again; given-up: not tried again',
     ErrorClass LowCardinality(String) COMMENT 'Why it failed, in one word',
     Error String COMMENT 'Why it failed, in detail' CODEC(ZSTD(3)),
-    Response String COMMENT 'First bytes of the answer''s body' CODEC(ZSTD(3))
+    Response String COMMENT 'First bytes of the answer''s body' CODEC(ZSTD(3)),
+    INDEX ByDelivery DeliveryId TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toDate(StartedTime)

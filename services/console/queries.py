@@ -101,7 +101,7 @@ SELECT
     ErrorClass,
     Error,
     Response
-FROM deliveries FINAL
+FROM deliveries
 WHERE SdkAppId = {sdk_app_id:UInt32}
     AND deliveries.StartedTime >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
     AND deliveries.StartedTime < fromUnixTimestamp64Milli({until_ms:Int64}, 'UTC')
@@ -115,6 +115,7 @@ WHERE SdkAppId = {sdk_app_id:UInt32}
     AND ({error_class:String} = '' OR ErrorClass = {error_class:String})
     AND startsWith(Url, {url:String})
 ORDER BY deliveries.StartedTime DESC, DeliveryId, Attempt DESC
+LIMIT 1 BY RequestId
 LIMIT {limit:UInt32}
 """
 
