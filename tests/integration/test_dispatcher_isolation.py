@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from services.dispatcher import sender
 from services.dispatcher.disabled import DisabledEndpoints
-from services.dispatcher.replay import Wanted, find, replay
+from services.dispatcher.replay import Wanted, replay
 from services.dispatcher.resolver import ThreadResolver
 from tests.integration.dispatching import World, room_event, settings_for
 from tests.support.receiver import Receiver, reply
@@ -250,7 +250,7 @@ async def test_an_endpoint_that_is_gone_is_disabled_until_it_is_set_anew(world: 
         while len(receiver.at("/gone")) == before:
             await world.publish(room_event(application, 2, f"again{(number := number + 1)}"))
             await asyncio.sleep(0.2)
-    missed = await find(world.settings, Wanted(sdk_app_id=application.sdk_app_id, reasons=frozenset({"disabled"})))
+    missed = Wanted(sdk_app_id=application.sdk_app_id, reasons=frozenset({"disabled"}))
     await replay(world.settings, missed, rate=1000)
     await world.attempts_when(
         application.sdk_app_id,
