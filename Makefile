@@ -64,7 +64,7 @@ test-oracle: setup ## 3,000 drawn scenarios against the oracle, 100 by real proc
 bench-dispatcher: setup ## CPU time and rate of callbacks, beside aiohttp alone and Celery (ARGS="--row dispatcher --row bare")
 	$(BIN)/python -m tests.bench.dispatcher $(ARGS)
 
-bench-processor: setup ## CPU time of a sample, beside other frameworks; BENCH=scale: by number and size of rooms (ARGS="--samples 1000000")
+bench-processor: setup ## CPU time of a sample beside other frameworks; BENCH=scale, filled or steady: see docs/processor.md
 	$(BIN)/python -m tests.bench.$(or $(BENCH),processor) $(ARGS)
 
 bench-storage: setup ## Bytes on disk of a stream sample; BENCH=queries: times of questions on 100 million (ARGS="--streams 1000000")

@@ -193,9 +193,9 @@ async def pipeline() -> AsyncIterator[Pipeline]:
 
 
 @contextlib.asynccontextmanager
-async def producing(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
+async def producing(bootstrap: str, linger_ms: int = 5) -> AsyncIterator[AIOKafkaProducer]:
     """A producer for records as large as ingest makes them; with the end of the block Kafka has all of them."""
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=4 << 20, linger_ms=5)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_request_size=4 << 20, linger_ms=linger_ms)
     await producer.start()
     try:
         yield producer
