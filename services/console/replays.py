@@ -111,10 +111,15 @@ class Replays:
                 started.state = "counting"
                 started.callbacks = (await find(self._settings, started.wanted, limit=1)).total
                 started.state = "sending"
+                log.info(
+                    "a replay begins", replay=started.id, sdk_app_id=started.wanted.sdk_app_id, found=started.callbacks
+                )
                 await replay(self._settings, started.wanted, rate=started.rate, on_sent=sent)
             started.state = "done"
+            log.info("a replay is done", replay=started.id, sent=started.sent)
         except asyncio.CancelledError:
             started.state = "stopped"
+            log.info("a replay was stopped", replay=started.id, sent=started.sent)
         except (KafkaError, OSError) as error:
             log.warning("a replay broke off", replay=started.id, sent=started.sent, error=repr(error))
             started.state, started.error = "failed", "Kafka does not answer"

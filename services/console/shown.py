@@ -23,7 +23,7 @@ MAX_ATTEMPTS = 500
 _ALWAYS_MS = 1 << 42
 _EVENT_FIELDS = ("EventId", "EventGroupId", "EventType", "EventTime", "RoomId", "RoomIdType", "UserId", "TaskId")
 _OF_THE_CALLBACK = frozenset({"DeliveryId", *_EVENT_FIELDS})
-_NOT_SENT = frozenset({"parked", "no-url"})
+_NOT_SENT = frozenset({"parked", "no-url", "disabled"})
 """Error classes of rows that no attempt stands behind."""
 _extra = msgspec.json.Decoder(dict[str, Raw])
 
