@@ -13,7 +13,7 @@ from services.dispatcher import metrics
 from services.dispatcher.schedule import DurableSchedule, Schedule, VendorSchedule
 from services.dispatcher.sender import Answer
 from services.dispatcher.signing import request_headers
-from services.runtime.journal import Entry
+from services.runtime.journal import ANYWHERE, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -265,7 +265,7 @@ class Courier:
 
 
 def _row(attempt: DeliveryAttempt) -> Entry:
-    return Entry(DELIVERIES.name, attempt.delivery_id.encode(), msgspec.json.encode(attempt))
+    return Entry(DELIVERIES.name, attempt.delivery_id.encode(), msgspec.json.encode(attempt), ANYWHERE)
 
 
 def _dead_letter(delivery: Delivery, now_ms: int, reason: str) -> Entry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
 import msgspec
@@ -53,7 +54,10 @@ class Endpoint:
         self.answered: Counter[str] = Counter()
         """Events with the answers of 200 that went out whole."""
         self.duplicates = 0
-        """Requests for an event whose 200 had gone out before they came."""
+        """Requests for an event whose 200 the dispatcher had received before."""
+        self._received: set[str] = set()
+        self._last: dict[int, str] = {}
+        """By the sender's port, the event whose 200 went there last."""
         self.wrong: list[str] = []
         """Requests whose bytes are not what they have to be."""
         self._first: dict[str, _First] = {}
@@ -71,12 +75,25 @@ class Endpoint:
         """The URL of a path."""
         return f"http://127.0.0.1:{self.port}/{path}"
 
+    def answer(self, event: str, port: int) -> None:
+        """Note that a 200 went to the sender's port."""
+        self.answered[event] += 1
+        self._received.add(event)
+        self._last[port] = event
+
+    def leave_out_unread(self) -> None:
+        """Take back that a sender has answers that are still in its sockets: it has to be stopped, and to die then."""
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, sender, receiver, _, queues, *_ = line.split()
+            if int(receiver.partition(":")[2], 16) == self.port and int(queues.partition(":")[2], 16):
+                self._received.discard(self._last.get(int(sender.partition(":")[2], 16), ""))
+
     def received(self, headers: dict[str, str], body: bytes) -> str:
         """Note a request; the event that it is about."""
         self.requests += 1
         read = msgspec.json.decode(body, type=_Body)
         event = msgspec.json.decode(read.event_info, type=_Info).user_id
-        if self.answered[event]:
+        if event in self._received:
             self.duplicates += 1
         if not sign_matches(KEY, body, headers.get("sign", "")):
             self.wrong.append(f"{event}: Sign")
@@ -129,7 +146,7 @@ class _Connection(asyncio.Protocol):
             self._transport.write(_BAD)
         else:
             self._transport.write(_GOOD)
-            self._endpoint.answered[event] += 1
+            self._endpoint.answer(event, self._transport.get_extra_info("peername")[1])
 
     def _forget(self) -> None:
         """No answer is due any more."""

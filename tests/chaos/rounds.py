@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from dataclasses import dataclass
 from random import Random
@@ -27,9 +28,15 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-Victim = Literal["dispatcher", "kafka", "clickhouse", "dispatcher and kafka"]
-VICTIMS: tuple[Victim, ...] = ("dispatcher", "kafka", "dispatcher", "clickhouse", "dispatcher and kafka")
-"""One after another."""
+Victim = Literal["dispatcher", "kafka", "clickhouse"]
+VICTIMS: tuple[tuple[Victim, ...], ...] = (
+    ("dispatcher",),
+    ("kafka",),
+    ("dispatcher",),
+    ("clickhouse",),
+    ("dispatcher", "kafka", "clickhouse"),
+)
+"""Who is killed in one round after another."""
 IN_THE_AIR = 100
 """Callbacks that have no answer at every kill, at least."""
 _APPLICATIONS = 10
@@ -41,13 +48,13 @@ _WITHIN_S = 180.0
 class Round:
     """What a round came to."""
 
-    victim: Victim
+    victims: tuple[Victim, ...]
     in_the_air: int
     """At the kill."""
     answered: int
     """Events of the round that had their 200 at the kill."""
     duplicates: int
-    """Requests of the round for an event whose 200 had gone out before."""
+    """Requests of the round for an event whose 200 the dispatcher had received before."""
     lost: list[str]
     seconds: float
 
@@ -93,7 +100,7 @@ class Rounds:
             await asyncio.to_thread(server.stop)
         await self.endpoint.__aexit__(*error)
 
-    async def round(self, victim: Victim, callbacks: int) -> Round:
+    async def round(self, victims: tuple[Victim, ...], callbacks: int) -> Round:
         """Publish events, kill, and return when everything has been delivered and nothing is left to do."""
         began = time.monotonic()
         number = len(self.rounds)
@@ -104,9 +111,9 @@ class Rounds:
         after = requests + int(self._random.uniform(0.05, 0.7) * callbacks)
         await self._when(lambda: self.endpoint.requests >= after and self.endpoint.in_the_air >= IN_THE_AIR)
         in_the_air = self.endpoint.in_the_air
-        self._kill(victim)
+        self._kill(victims)
         answered = sum(bool(self.endpoint.answered[name]) for name in names)
-        await self._revive(victim)
+        await self._revive(victims)
         await publishing
         lost: list[str] = []
         try:
@@ -116,7 +123,7 @@ class Rounds:
         self.events += callbacks
         await drained(self._stack.settings.kafka_bootstrap, "dispatcher", [EVENTS.name], within_s=_WITHIN_S)
         ended = Round(
-            victim, in_the_air, answered, self.endpoint.duplicates - duplicates, lost, time.monotonic() - began
+            victims, in_the_air, answered, self.endpoint.duplicates - duplicates, lost, time.monotonic() - began
         )
         self.rounds.append(ended)
         log.info("round", number=number, **{name: getattr(ended, name) for name in Round.__annotations__})
@@ -144,21 +151,26 @@ class Rounds:
             ]
             await self._world.publish(*events)
 
-    def _kill(self, victim: Victim) -> None:
-        if victim in ("dispatcher", "dispatcher and kafka"):
-            self._stack.services["dispatcher"].kill9()
-        if victim in ("kafka", "dispatcher and kafka"):
+    def _kill(self, victims: tuple[Victim, ...]) -> None:
+        dispatcher = self._stack.services["dispatcher"]
+        if "dispatcher" in victims:
+            assert dispatcher.process is not None
+            dispatcher.process.send_signal(signal.SIGSTOP)
+            self.endpoint.leave_out_unread()
+            dispatcher.kill9()
+        if "kafka" in victims:
             self._stack.kafka.kill9()
-        if victim == "clickhouse":
+        if "clickhouse" in victims:
             self._stack.clickhouse.kill9()
 
-    async def _revive(self, victim: Victim) -> None:
+    async def _revive(self, victims: tuple[Victim, ...]) -> None:
         await asyncio.sleep(self._random.random())
-        if victim in ("kafka", "dispatcher and kafka"):
-            await asyncio.to_thread(self._stack.kafka.start)
-        if victim in ("dispatcher", "dispatcher and kafka"):
+        # Whoever comes first has to wait for the others.
+        if "dispatcher" in victims:
             self._stack.services["dispatcher"].launch()
-        if victim == "clickhouse":
+        if "kafka" in victims:
+            await asyncio.to_thread(self._stack.kafka.start)
+        if "clickhouse" in victims:
             await asyncio.to_thread(self._stack.clickhouse.start)
 
     async def _when(self, holds: Callable[[], bool]) -> None:
