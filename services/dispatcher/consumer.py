@@ -13,6 +13,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas.topics import EVENTS
 from services.dispatcher import metrics
+from services.dispatcher.appetite import Appetite
 from services.dispatcher.partition import Partition
 from services.dispatcher.recovery import recover
 from services.runtime.closing import CLOSE_WITHIN_S, close_soon
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 GROUP = "dispatcher"
-MAX_PENDING = 4_000
-"""Weight of the events that are taken and not completed, one each if they are not large; further ones Kafka keeps."""
 COMMIT_PAUSE_S = 0.005
 """Between two commits. What is completed in between is committed together."""
 DRAIN_S = 2.0
@@ -79,6 +78,8 @@ class EventConsumer(ConsumerRebalanceListener):
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=1 << 20,
         )
+        self._appetite = Appetite()
+        self._taken = 0
         self._partitions: dict[int, Partition] = {}
         self._joined = False
         self._recoveries: set[asyncio.Task[None]] = set()
@@ -115,18 +116,21 @@ class EventConsumer(ConsumerRebalanceListener):
     async def consume(self) -> None:
         """Take records for ever, as many as there is room for."""
         while True:
-            pending = sum(partition.pending_weight for partition in self._partitions.values())
-            metrics.PENDING.set(sum(len(partition.pending) for partition in self._partitions.values()))
+            weight = sum(partition.pending_weight for partition in self._partitions.values())
+            pending = sum(len(partition.pending) for partition in self._partitions.values())
+            room = self._appetite.limit(self._taken - pending) - weight
+            metrics.PENDING.set(pending)
             metrics.WAITING.set(_waiting(self._partitions.values()))
-            if pending >= MAX_PENDING:
+            if room <= 0:
                 await asyncio.sleep(0.01)
                 continue
             self._hold_full_partitions()
-            batches = await self._consumer.getmany(timeout_ms=100, max_records=min(_MAX_RECORDS, MAX_PENDING - pending))
+            batches = await self._consumer.getmany(timeout_ms=100, max_records=min(_MAX_RECORDS, room))
             for tp, records in batches.items():
                 partition = self._partitions.get(tp.partition)
                 # Until it is recovered, nothing counts: it is read again from where it has to be.
                 if partition is not None and partition.ready:
+                    self._taken += len(records)
                     self._on_records(partition, records)
             metrics.LAG.set(self._lag())
 
