@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import tempfile
 import time
 import urllib.request
@@ -36,6 +37,7 @@ SEEN = "roompulse_processor_samples_total"
 REPORTS_TOGETHER = 4_000
 """Reports that records are made of, of several rounds where one has fewer, so that records of few rooms are as full."""
 _LOOK_EVERY_S = 0.1
+_STORE_SECONDS = re.compile(r'roompulse_processor_store_seconds_(sum|count)\{statement="(.+)"\} (.+)')
 
 
 class Cpu(NamedTuple):
@@ -80,6 +82,14 @@ class Used(NamedTuple):
             f"ClickHouse {self.cpu.clickhouse:.2f}, Kafka {self.cpu.kafka:.2f}; samples per CPU second "
             f"{1e6 / self.processor_us:,.0f}, with ClickHouse {1e6 / self.both_us:,.0f}"
         )
+
+
+class Statement(NamedTuple):
+    """What processors ask of ClickHouse, and how long they have waited for it in all."""
+
+    name: str
+    times: int
+    seconds: float
 
 
 class Poured(NamedTuple):
@@ -151,6 +161,10 @@ class Pipeline:
         return [
             await asyncio.to_thread(_metric, worker.url, "roompulse_processor_samples_total") for worker in self.workers
         ]
+
+    async def statements(self) -> list[Statement]:
+        """What the first processor has waited for, the longest first."""
+        return await asyncio.to_thread(_statements, self.workers[0].url)
 
     async def left(self) -> int:
         """Records that processors have not done."""
@@ -232,7 +246,21 @@ def _broker(kafka: KafkaBroker) -> psutil.Process:
     return [process, *process.children(recursive=True)][-1]
 
 
-def _metric(url: str, name: str) -> int:
+def _metrics(url: str) -> list[str]:
     with urllib.request.urlopen(f"{url}/metrics", timeout=30) as response:
-        lines = response.read().decode().splitlines()
-    return round(float(next(line.split()[1] for line in lines if line.startswith(f"{name} "))))
+        lines: list[str] = response.read().decode().splitlines()
+    return lines
+
+
+def _metric(url: str, name: str) -> int:
+    return round(float(next(line.split()[1] for line in _metrics(url) if line.startswith(f"{name} "))))
+
+
+def _statements(url: str) -> list[Statement]:
+    sums: dict[str, dict[str, float]] = {"sum": {}, "count": {}}
+    for line in _metrics(url):
+        if found := _STORE_SECONDS.match(line):
+            kind, name, value = found.groups()
+            sums[kind][name] = float(value)
+    statements = [Statement(name, round(times), sums["sum"][name]) for name, times in sums["count"].items()]
+    return sorted(statements, key=lambda statement: -statement.seconds)

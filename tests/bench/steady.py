@@ -1,8 +1,9 @@
 """`make bench-processor BENCH=steady`: memory over time and freshness, at a rate that the machine sustains.
 
-Freshness is the time from Kafka's acknowledgement of the last report with samples of some ten seconds, which is when
-ingest answers the client, until the numbers of these ten seconds can be read. They are read as the console reads them,
-by room and for the application, several times a second; how long that takes is part of the figure.
+Freshness is the time from the acknowledgement of the last report with samples of some ten seconds until the numbers of
+these ten seconds can be read. Kafka acknowledges, upon which ingest answers; with `--through ingest` it is that answer.
+Numbers are read as the console reads them, by room and for the application, several times a second; how long that takes
+is part of the figure, and in ClickHouse's CPU time.
 """
 
 from __future__ import annotations
@@ -12,30 +13,30 @@ import time
 from collections import defaultdict
 from statistics import linear_regression, quantiles
 from typing import TYPE_CHECKING
-from zlib import crc32
 
 import click
 
-from schemas.keys import report_key
-from schemas.topics import QUALITY
 from services.runtime.clock import now_ms
-from tests.bench.load import APP, REPORTS_A_RECORD, SAMPLES_A_REPORT
-from tests.bench.pipeline import pipeline, producing
+from tests.bench.load import APP, SAMPLES_A_REPORT
+from tests.bench.pipeline import Pipeline, pipeline
+from tests.bench.sending import Way, pour, to_ingest, to_kafka
 from tests.bench.tempo import EVERY_MS, GRID_MS, USERS, Due, due_reports
 
 if TYPE_CHECKING:
-    from tests.bench.pipeline import Pipeline
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
 BUCKET_MS = 10_000
 PROBED_ROOMS = 200
 LOOK_EVERY_S = 0.2
 MEMORY_EVERY_S = 10.0
-_TICK_S = 0.05
 _SHUT_AFTER_MS = BUCKET_MS + EVERY_MS + 2 * GRID_MS
 """From the start of ten seconds until the last report of them has been sent."""
 _LOST_AFTER_MS = 60_000
+_STATEMENTS = 8
 _WHOLE = 0
 """Stands for the application among rooms."""
+WAYS: dict[str, Callable[[Pipeline], AbstractAsyncContextManager[Way]]] = {"kafka": to_kafka, "ingest": to_ingest}
 
 Key = tuple[int, int]
 """Room, start of ten seconds in Unix ms."""
@@ -63,8 +64,8 @@ class Freshness:
             f"UNION ALL SELECT '{_WHOLE}', {columns} FROM roompulse.app_10s FINAL WHERE {since} FORMAT TSV"
         )
 
-    def acknowledged(self, reports: list[Due], at: float) -> None:
-        """Kafka has these."""
+    def acknowledged(self, reports: Sequence[Due], at: float) -> None:
+        """Somebody answers for these from now on."""
         for report in reports:
             for start in range(report.first_ms, report.first_ms + SAMPLES_A_REPORT * GRID_MS, GRID_MS):
                 for room in (report.room, _WHOLE) if report.room in self._probed else (_WHOLE,):
@@ -93,37 +94,9 @@ class Freshness:
             del self._told[key], self._acknowledged[key]
             self._read.pop(key, None)
 
-
-async def pour(lines: Pipeline, rate: int, seconds: float, freshness: Freshness) -> int:
-    """Send what is due when it is due; the number of samples."""
-    sent, waiting = 0, set[asyncio.Task[None]]()
-    began = time.monotonic()
-
-    async def send(partition: int, reports: list[Due]) -> None:
-        value = b'{"Reports":[' + b",".join(report.value for report in reports) + b"]}"
-        await producer.send_and_wait(QUALITY.name, value, partition=partition)
-        freshness.acknowledged(reports, time.monotonic())
-
-    async with producing(lines.bootstrap, linger_ms=0) as producer:
-        partitions = len(await producer.partitions_for(QUALITY.name))
-        reports = due_reports(rate, now_ms())
-        report = next(reports)
-        while time.monotonic() - began < seconds:
-            places: defaultdict[int, list[Due]] = defaultdict(list)
-            now = now_ms()
-            while report.due_ms <= now:
-                key = report_key(APP, str(report.room), f"user_{report.room}_{report.user}")
-                places[crc32(key) % partitions].append(report)
-                report = next(reports)
-            for partition, here in places.items():
-                for first in range(0, len(here), REPORTS_A_RECORD):
-                    part = here[first : first + REPORTS_A_RECORD]
-                    sent += len(part) * SAMPLES_A_REPORT
-                    waiting.add(task := asyncio.create_task(send(partition, part)))
-                    task.add_done_callback(waiting.discard)
-            await asyncio.sleep(_TICK_S)
-        await asyncio.gather(*waiting)
-    return sent
+    def end(self, since_ms: int) -> None:
+        """What is not right by now is given up."""
+        self.lost += sum(key[1] >= since_ms for key in self._told)
 
 
 async def look(lines: Pipeline, freshness: Freshness, since_ms: int) -> None:
@@ -143,18 +116,20 @@ async def weigh(lines: Pipeline, weights: list[tuple[float, float]]) -> None:
         await asyncio.sleep(MEMORY_EVERY_S)
 
 
-async def measure(rate: int, minutes: float, warm_up: float) -> None:
+async def measure(through: str, rate: int, minutes: float, warm_up: float) -> None:
     """One processor under a steady load; figures are of the time after the warm-up."""
     freshness, weights = Freshness(rate * EVERY_MS // 1000 // SAMPLES_A_REPORT // USERS), list[tuple[float, float]]()
-    async with pipeline() as lines:
+    async with pipeline() as lines, WAYS[through](lines) as way:
         await lines.start()
         since_ms, began = now_ms() + round(warm_up * 60_000), time.monotonic()
         before, seen = lines.cpu(), sum(await lines.seen())
         tasks = [asyncio.create_task(look(lines, freshness, since_ms)), asyncio.create_task(weigh(lines, weights))]
-        sent = await pour(lines, rate, (warm_up + minutes) * 60, freshness)
+        sent = await pour(way, due_reports(rate, now_ms()), (warm_up + minutes) * 60, freshness.acknowledged)
         wall_s = time.monotonic() - began
         used, done = lines.cpu().since(before), sum(await lines.seen()) - seen
-        await asyncio.sleep(_LOST_AFTER_MS / 1000 - 40)
+        await asyncio.sleep(_SHUT_AFTER_MS / 1000 + 6)
+        freshness.end(since_ms)
+        statements = await lines.statements()
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -166,14 +141,16 @@ async def measure(rate: int, minutes: float, warm_up: float) -> None:
         f"cores used: processor {used.processor / wall_s:.2f}, ClickHouse {used.clickhouse / wall_s:.2f}, "
         f"Kafka {used.kafka / wall_s:.2f}"
     )
+    waits = (f"{one.name} {one.seconds / one.times * 1000:.0f} ms x {one.times}" for one in statements[:_STATEMENTS])
+    click.echo(f"waited longest for {', '.join(waits)}")
     memory(weights, warm_up)
-    click.echo(f"freshness, from Kafka's acknowledgement to what a reader gets, after {warm_up} min:")
+    click.echo(f"freshness, from the acknowledgement by {through} to what a reader gets, after {warm_up} min:")
     for name, found in (("rooms", freshness.rooms), ("application", freshness.application)):
         if len(found) > 1:
             cuts = quantiles(found, n=100, method="inclusive")
             figures = f"p50 {cuts[49]:.2f} s, p95 {cuts[94]:.2f} s, p99 {cuts[98]:.2f} s, most {max(found):.2f} s"
             click.echo(f"  {name}: {figures}, of {len(found):,} ten seconds")
-    click.echo(f"  {freshness.lost} ten seconds without the right number after {_LOST_AFTER_MS // 1000} s")
+    click.echo(f"  {freshness.lost} ten seconds did not get their right number in time")
 
 
 def memory(weights: list[tuple[float, float]], warm_up: float) -> None:
@@ -190,12 +167,13 @@ def memory(weights: list[tuple[float, float]], warm_up: float) -> None:
 
 
 @click.command()
+@click.option("--through", type=click.Choice(list(WAYS)), default="kafka", show_default=True, help="Where reports go.")
 @click.option("--rate", default=5_000, show_default=True, help="Samples a second, a multiple of ten.")
 @click.option("--minutes", default=10.0, show_default=True, help="How long to measure.")
 @click.option("--warm-up", default=3.0, show_default=True, help="Minutes before that.")
-def bench(rate: int, minutes: float, warm_up: float) -> None:
+def bench(through: str, rate: int, minutes: float, warm_up: float) -> None:
     """Memory and freshness under a steady load."""
-    asyncio.run(measure(rate, minutes, warm_up))
+    asyncio.run(measure(through, rate, minutes, warm_up))
 
 
 if __name__ == "__main__":
