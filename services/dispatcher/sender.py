@@ -132,17 +132,15 @@ class HttpSender:
         """Send a body and wait for the answer. Never raises."""
         started = time.perf_counter()
         answer = Answer()
-        # The client warns of longer ones that are not a stream.
-        data = body if len(body) < _STREAMED_BYTES else io.BytesIO(body)
         try:
             target = _parse(url)
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._session.post(target, data=data, headers=headers, allow_redirects=False) as response,
-            ):
-                answer.status = response.status
-                answer.retry_after_ms = retry_after_ms(response.headers.get("Retry-After", ""), time.time())
-                await _read(response, answer)
+            async with asyncio.timeout(self._timeout_s):
+                try:
+                    await self._exchange(target, body, headers, answer)
+                except aiohttp.ClientOSError as error:
+                    if not _never_left(error):
+                        raise
+                    await self._exchange(target, body, headers, answer)
         except TimeoutError:
             answer.error_class, answer.error = "timeout", f"no complete answer within {self._timeout_s:g} s"
             if await self._stuck_by_us(target.raw_host or ""):
@@ -158,6 +156,15 @@ class HttpSender:
         answer.duration_ms = round((time.perf_counter() - started) * 1000)
         return answer
 
+    async def _exchange(self, target: URL, body: bytes, headers: Mapping[str, str], answer: Answer) -> None:
+        """One request, and what can be told of its answer. Raises what went wrong."""
+        # The client warns of longer ones that are not a stream.
+        data = body if len(body) < _STREAMED_BYTES else io.BytesIO(body)
+        async with self._session.post(target, data=data, headers=headers, allow_redirects=False) as response:
+            answer.status = response.status
+            answer.retry_after_ms = retry_after_ms(response.headers.get("Retry-After", ""), time.time())
+            await _read(response, answer)
+
     async def _stuck_by_us(self, host: str) -> bool:
         return isinstance(self._resolver, ThreadResolver) and await self._resolver.stuck_by_us(host)
 
@@ -165,6 +172,11 @@ class HttpSender:
         if not isinstance(error, aiohttp.ClientConnectorDNSError) or not isinstance(self._resolver, ThreadResolver):
             return False
         return await self._resolver.failed_by_us(error.host, error.os_error)
+
+
+def _never_left(error: aiohttp.ClientOSError) -> bool:
+    """Whether a connection that was kept had been closed before the request was on it: nobody can have acted on it."""
+    return isinstance(error.__cause__, aiohttp.ClientConnectionResetError)
 
 
 def wire_headers(url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
 from services.dispatcher.addresses import AddressGuard
@@ -148,6 +149,30 @@ async def test_a_connection_that_was_closed_while_nothing_went_over_it_costs_no_
             assert (await sender.post(url, b"{}", {})).succeeded
             await asyncio.sleep(0.2)
     assert (len(receiver.requests), receiver.connections) == (3, 3)
+
+
+async def test_a_connection_that_is_closed_right_before_a_request_costs_no_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is taken from those that are kept, and closed before the request is written to it."""
+    original = aiohttp.TCPConnector._get
+    closed = 0
+
+    async def get(self: aiohttp.TCPConnector, *arguments: Any) -> Any:
+        nonlocal closed
+        if (connection := await original(self, *arguments)) is not None:
+            closed += 1
+            # As it is when the end of the stream has been read, and nobody was told yet.
+            monkeypatch.setattr(connection.transport, "is_closing", lambda: True, raising=False)
+        return connection
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "_get", get)
+    async with Receiver() as receiver, sender_to("127.0.0.0/8") as sender:
+        answers = [await sender.post(receiver.url("/"), b"{}", {}) for _ in range(3)]
+        large = await sender.post(receiver.url("/"), b"x" * 2_000_000, {})
+    assert [answer.error_class for answer in (*answers, large)] == [""] * 4
+    assert closed == 3
+    assert [len(request.body) for request in receiver.requests] == [2, 2, 2, 2_000_000]
 
 
 async def test_a_connection_that_is_closed_under_a_request_is_a_failure_and_the_next_one_is_new() -> None:
