@@ -39,6 +39,10 @@ def event_key(sdk_app_id: int, room_text: str | None, task_id: str | None) -> by
     return str(sdk_app_id).encode()
 
 
-def report_key(sdk_app_id: int, room_text: str, user_id: str) -> bytes:
-    """Partition key of reports: by room and user shard, so that one huge room spreads over workers."""
-    return f"{sdk_app_id}/room/{room_text}/{user_shard(user_id)}".encode()
+def report_partition(sdk_app_id: int, room_text: str, user_id: str, partitions: int) -> int:
+    """Partition of reports: by room and user shard, the shards of a room side by side.
+
+    So one huge room has the same share of each partition, and workers have equal shares of it however the partitions
+    are divided among them; hashes of room and shard together would give one worker two thirds of every other room.
+    """
+    return (crc32(f"{sdk_app_id}/room/{room_text}".encode()) + user_shard(user_id)) % partitions

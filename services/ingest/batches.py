@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Protocol
-from zlib import crc32
 
-from schemas.keys import report_key
+from schemas.keys import report_partition
 from schemas.topics import QUALITY
 from services.ingest import metrics
 from services.ingest.items import Record
@@ -67,8 +66,7 @@ class Batcher:
         if not partitions:
             raise unavailable("Kafka is out of reach")
         self._budget.take(len(encoded))
-        key = report_key(report.sdk_app_id, str(report.room_id), report.user_id)
-        partition = crc32(key) % partitions
+        partition = report_partition(report.sdk_app_id, str(report.room_id), report.user_id, partitions)
         batch = self._open.get(partition)
         if batch is not None and batch.size + len(encoded) > self._max_bytes:
             self._send(batch)

@@ -41,8 +41,12 @@ TAKE_WITHIN_S = 0.3
 """How long records are collected for one insert. Freshness pays for it, and ClickHouse for less of it."""
 RECOMPUTE_WITHIN_S = 0.7
 """The same for rollups, whose rows are computed anew each time."""
-_RECORDS_AT_ONCE = 200
-_EVENTS_AT_ONCE = 5_000
+_AT_ONCE = 5_000
+"""Records that are collected at most. Reports come in large ones when there is much to catch up with, and in many small
+ones when there is not: a bound on their number alone would be too high for the ones or too low for the others."""
+_BYTES_A_TURN = 24 << 20
+_BUFFERED = 200
+"""Records that Faust keeps beside those that are collected."""
 _PAUSE_S = 1.0
 
 
@@ -65,20 +69,21 @@ def build_app(settings: Settings, instance: str, store: Store, toucher: Toucher,
         broker_request_timeout=15,
         broker_commit_interval=0.5,
         broker_max_poll_records=500,
-        stream_buffer_maxsize=_RECORDS_AT_ONCE,
+        stream_buffer_maxsize=_BUFFERED,
         # What is under way when partitions go is inserted twice, which changes nothing; nobody has to wait for it.
         stream_wait_empty=False,
         loghandlers=[],
         logging_config={"version": 1, "disable_existing_loggers": False},
     )
 
-    def agent(topic: str, at_once: int, within_s: float, handle: Callable[[Sequence[Any]], Awaitable[None]]) -> None:
+    def agent(topic: str, within_s: float, handle: Callable[[Sequence[Any]], Awaitable[None]]) -> None:
         async def work(stream: Any) -> AsyncIterator[None]:
-            async for events in stream.noack_take(at_once, within=within_s):
-                metrics.RECORDS.labels(topic).inc(len(events))
-                await _until_done(topic, handle, events)
-                for event in events:
-                    event.ack()
+            async for events in stream.noack_take(_AT_ONCE, within=within_s):
+                for turn in _turns(events):
+                    metrics.RECORDS.labels(topic).inc(len(turn))
+                    await _until_done(topic, handle, turn)
+                    for event in turn:
+                        event.ack()
                 yield
 
         app.agent(app.topic(topic, key_type=bytes, value_type=bytes), name=topic)(work)
@@ -100,12 +105,24 @@ def build_app(settings: Settings, instance: str, store: Store, toucher: Toucher,
     async def take_touched(events: Sequence[Any]) -> None:
         await recomputer.recompute(_read(TOUCHED.name, events, _touched_of))
 
-    agent(QUALITY.name, _RECORDS_AT_ONCE, TAKE_WITHIN_S, take_quality)
-    agent(EVENTS.name, _EVENTS_AT_ONCE, TAKE_WITHIN_S, take_room_events)
-    agent(TASKS.name, _EVENTS_AT_ONCE, TAKE_WITHIN_S, take_tasks)
-    agent(DELIVERIES.name, _EVENTS_AT_ONCE, TAKE_WITHIN_S, take_deliveries)
-    agent(TOUCHED.name, _EVENTS_AT_ONCE, RECOMPUTE_WITHIN_S, take_touched)
+    agent(QUALITY.name, TAKE_WITHIN_S, take_quality)
+    agent(EVENTS.name, TAKE_WITHIN_S, take_room_events)
+    agent(TASKS.name, TAKE_WITHIN_S, take_tasks)
+    agent(DELIVERIES.name, TAKE_WITHIN_S, take_deliveries)
+    agent(TOUCHED.name, RECOMPUTE_WITHIN_S, take_touched)
     return app
+
+
+def _turns(events: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Records that are handled together: so many that an insert is worth it, and that they fit into memory."""
+    first = size = 0
+    for number, event in enumerate(events):
+        size += len(event.value or b"")
+        if size >= _BYTES_A_TURN:
+            yield events[first : number + 1]
+            first, size = number + 1, 0
+    if first < len(events):
+        yield events[first:]
 
 
 _batches = msgspec.json.Decoder(ReportBatch)

@@ -66,10 +66,15 @@ class QualityIntake:
         episodes = longest(facts.episodes for facts in parts)
         stutters = self._episodes.rows(episodes)
         self._sessions.take_stutters(turn, stutters, episodes)
-        for table in QUALITY_TABLES:
-            rows_of_all = pa.concat_tables([facts.tables[table] for facts in parts])
-            await self._store.insert_arrow(table, rows_of_all.combine_chunks())
-        await self._store.insert("stutters", stutters)
+        await asyncio.gather(
+            self._store.insert("stutters", stutters),
+            *(
+                self._store.insert_arrow(
+                    table, pa.concat_tables([facts.tables[table] for facts in parts]).combine_chunks()
+                )
+                for table in QUALITY_TABLES
+            ),
+        )
         self._episodes.remember(episodes)
 
         rows = self._sessions.rows(turn)

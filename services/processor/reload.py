@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -99,12 +100,14 @@ async def reload(store: Store, wanted: Mapping[SessionKey, Collection[int]], thr
             for bucket in range(first - LOOK_BACK_MS, last + 1, BUCKET_MS)
         ]
         asked = external(_STRUCTURE, buckets)
-        facts = _Facts(
-            await store.rows("sessions' samples", _SAMPLES, asked),
-            await store.rows("sessions' streams", _STREAMS_OF, asked),
-            await store.rows("sessions' stutters", _STUTTERS, asked),
+        samples, streams, stutters, last = await asyncio.gather(
+            store.rows("sessions' samples", _SAMPLES, asked),
+            store.rows("sessions' streams", _STREAMS_OF, asked),
+            store.rows("sessions' stutters", _STUTTERS, asked),
+            store.rows("sessions' ends", _ENDS, asked),
         )
-        ends = {tuple(row[:6]): row[6] for row in await store.rows("sessions' ends", _ENDS, asked)}
+        facts = _Facts(samples, streams, stutters)
+        ends = {tuple(row[:6]): row[6] for row in last}
         for key in part:
             rows: list[Row] = []
             session: Session | None = None

@@ -8,7 +8,7 @@ from zlib import crc32
 
 import msgspec
 
-from schemas.keys import report_key
+from schemas.keys import report_partition
 from schemas.reports import AcceptedReport, Client, ClientEvent, LocalStream, RemoteStream, ReportBatch, Sample
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def records(reports: list[AcceptedReport], partitions: int) -> Iterator[tuple[in
     """Records of topic `quality`: partition, value and number of samples."""
     places: dict[int, list[AcceptedReport]] = {}
     for report in reports:
-        key = report_key(report.sdk_app_id, str(report.room_id), report.user_id)
-        places.setdefault(crc32(key) % partitions, []).append(report)
+        place = report_partition(report.sdk_app_id, str(report.room_id), report.user_id, partitions)
+        places.setdefault(place, []).append(report)
     for partition, here in places.items():
         for first in range(0, len(here), REPORTS_A_RECORD):
             batch = here[first : first + REPORTS_A_RECORD]

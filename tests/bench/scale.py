@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
-from zlib import crc32
 
 import click
 
-from schemas.keys import USER_SHARDS, report_key, user_shard
+from schemas.keys import USER_SHARDS, report_partition, user_shard
 from tests.bench.load import APP, SAMPLES_A_REPORT
 from tests.bench.pipeline import first_ms_of, pipeline
 
@@ -65,7 +64,7 @@ def splits(partitions: int, rooms: int = 1000) -> dict[str, int]:
     even = dict.fromkeys(ways, 0)
     somebody = {user_shard(user): user for user in map(str, range(1000))}
     for room in range(1, rooms + 1):
-        shards = Counter(crc32(report_key(APP, str(room), user)) % partitions for user in somebody.values())
+        shards = Counter(report_partition(APP, str(room), user, partitions) for user in somebody.values())
         for way, mine in ways.items():
             even[way] += LEAST_SHARE <= sum(shards[place] for place in mine) / USER_SHARDS <= 1 - LEAST_SHARE
     return even

@@ -7,11 +7,10 @@ import contextlib
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
-from zlib import crc32
 
 import aiohttp
 
-from schemas.keys import report_key
+from schemas.keys import report_partition
 from schemas.topics import QUALITY
 from services.console.publisher import publish_applications
 from services.console.store import ApplicationStore
@@ -54,17 +53,18 @@ class ToKafka:
         """See `Way`."""
         places: defaultdict[int, list[Due]] = defaultdict(list)
         for report in due:
-            key = report_key(APP, str(report.room), f"user_{report.room}_{report.user}")
-            places[crc32(key) % self._partitions].append(report)
+            places[self._place(report)].append(report)
         for here in places.values():
             for first in range(0, len(here), REPORTS_A_RECORD):
                 yield here[first : first + REPORTS_A_RECORD]
 
     async def send(self, part: Sequence[Due]) -> None:
         """See `Way`."""
-        key = report_key(APP, str(part[0].room), f"user_{part[0].room}_{part[0].user}")
         value = b'{"Reports":[' + b",".join(report.value for report in part) + b"]}"
-        await self._producer.send_and_wait(QUALITY.name, value, partition=crc32(key) % self._partitions)
+        await self._producer.send_and_wait(QUALITY.name, value, partition=self._place(part[0]))
+
+    def _place(self, report: Due) -> int:
+        return report_partition(APP, str(report.room), f"user_{report.room}_{report.user}", self._partitions)
 
 
 class ToIngest:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from schemas.applications import CallbackConfig
 from schemas.deliveries import delivery_id
-from schemas.keys import USER_SHARDS, event_key, may_be_numeric, report_key, room_key, user_shard
+from schemas.keys import USER_SHARDS, event_key, may_be_numeric, report_partition, room_key, user_shard
 
 
 def test_rooms_of_two_kinds_have_one_partition_key() -> None:
@@ -15,7 +17,18 @@ def test_rooms_of_two_kinds_have_one_partition_key() -> None:
     assert event_key(7, "123", "task") == event_key(7, "123", None) == b"7/room/123"
     assert event_key(7, None, "123") == b"7/task/123"
     assert event_key(7, None, None) == b"7"
-    assert report_key(7, "123", "alice") == b"7/room/123/7"
+
+
+def test_a_room_has_the_same_share_of_each_partition() -> None:
+    users = {user_shard(user): user for user in map(str, range(1000))}
+    assert len(users) == USER_SHARDS
+    for room in ("8801", "lobby", "张三"):
+        assert report_partition(7, room, "alice", 1) == 0
+        for partitions in (2, 4, 8, 16):
+            found = Counter(report_partition(7, room, user, partitions) for user in users.values())
+            assert set(found.values()) == {USER_SHARDS // partitions}
+            assert len(found) == partitions
+    assert len({report_partition(7, str(room), "alice", 8) for room in range(100)}) == 8
 
 
 def test_a_user_has_the_same_shard_for_ever() -> None:
