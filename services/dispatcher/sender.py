@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import io
 import re
 import ssl
 import time
@@ -16,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Struct
 from yarl import URL
 
 from schemas.deliveries import MAX_STORED_RESPONSE
 from services.dispatcher.addresses import BLOCKED_ERRNO, AddressGuard
+from services.dispatcher.exchange import REST_S, Exchange, Target
 from services.dispatcher.proxy import EgressProxy, ProxyConnector, ProxyFailure
 from services.dispatcher.resolver import ThreadResolver
 
@@ -35,7 +36,7 @@ MAX_RESPONSE = 64 * 1024
 """Bytes of an answer's body that are read at most; a longer one is a failure."""
 _KEEP_ALIVE_S = 15.0
 _DNS_CACHE_S = 10
-_STREAMED_BYTES = 1 << 20
+_TARGETS_KEPT = 16_384
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _VISIBLE = re.compile(r"[!-~]*")
 _OUR_ERRORS = frozenset(
@@ -103,20 +104,17 @@ class HttpSender:
         return cls(timeout_s=settings.callback_timeout_s, guard=guard, resolver=resolver, proxy=proxy)
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=self._connector(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=("Accept", "Accept-Encoding"),
-            headers=_FIXED_HEADERS,
-        )
+        self._connector = self._make_connector()
+        self._session = aiohttp.ClientSession(connector=self._connector, cookie_jar=aiohttp.DummyCookieJar())
+        self._targets: dict[str, Target] = {}
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
+        # Connections that rest are let go of.
+        await asyncio.sleep(2 * REST_S)
 
-    def _connector(self) -> aiohttp.TCPConnector:
+    def _make_connector(self) -> aiohttp.TCPConnector:
         options: dict[str, Any] = {
             # How many requests are in the air is decided before they come here.
             "limit": 0,
@@ -133,19 +131,18 @@ class HttpSender:
         started = time.perf_counter()
         answer = Answer()
         try:
-            target = _parse(url)
-            async with asyncio.timeout(self._timeout_s):
-                try:
-                    await self._exchange(target, body, headers, answer)
-                except aiohttp.ClientOSError as error:
-                    if not _never_left(error):
-                        raise
-                    await self._exchange(target, body, headers, answer)
+            target = self._target(url)
+            data = target.head(headers, len(body)) + body
+            async with asyncio.timeout(self._timeout_s), Exchange(self._connector, target, data) as exchange:
+                answer.status = exchange.message.code
+                if (header := exchange.message.headers.get("Retry-After")) is not None:
+                    answer.retry_after_ms = retry_after_ms(header, time.time())
+                await _read(exchange.content, answer)
         except TimeoutError:
             answer.error_class, answer.error = "timeout", f"no complete answer within {self._timeout_s:g} s"
-            if await self._stuck_by_us(target.raw_host or ""):
+            if await self._stuck_by_us(target.request.url.raw_host or ""):
                 answer.error_class, answer.error = "own-dns", "no name server answered in time"
-        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, RuntimeError) as error:
             answer.error_class, answer.error = classify(error), str(error)[:MAX_STORED_RESPONSE]
             if await self._look_up_failed_by_us(error):
                 answer.error_class = "own-dns"
@@ -156,14 +153,14 @@ class HttpSender:
         answer.duration_ms = round((time.perf_counter() - started) * 1000)
         return answer
 
-    async def _exchange(self, target: URL, body: bytes, headers: Mapping[str, str], answer: Answer) -> None:
-        """One request, and what can be told of its answer. Raises what went wrong."""
-        # The client warns of longer ones that are not a stream.
-        data = body if len(body) < _STREAMED_BYTES else io.BytesIO(body)
-        async with self._session.post(target, data=data, headers=headers, allow_redirects=False) as response:
-            answer.status = response.status
-            answer.retry_after_ms = retry_after_ms(response.headers.get("Retry-After", ""), time.time())
-            await _read(response, answer)
+    def _target(self, url: str) -> Target:
+        target = self._targets.get(url)
+        if target is None:
+            target = Target(_parse(url), _FIXED_HEADERS, self._session)
+            if len(self._targets) >= _TARGETS_KEPT:
+                del self._targets[next(iter(self._targets))]
+            self._targets[url] = target
+        return target
 
     async def _stuck_by_us(self, host: str) -> bool:
         return isinstance(self._resolver, ThreadResolver) and await self._resolver.stuck_by_us(host)
@@ -174,31 +171,25 @@ class HttpSender:
         return await self._resolver.failed_by_us(error.host, error.os_error)
 
 
-def _never_left(error: aiohttp.ClientOSError) -> bool:
-    """Whether a connection that was kept had been closed before the request was on it: nobody can have acted on it."""
-    return isinstance(error.__cause__, aiohttp.ClientConnectionResetError)
-
-
 def wire_headers(url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
     """All headers of a request, those that `post` adds included, as the customer's server sees them."""
     host = _parse(url).host_port_subcomponent or ""
     return {"Host": host, **headers, **_FIXED_HEADERS, "Content-Length": str(len(body))}
 
 
-async def _read(response: aiohttp.ClientResponse, answer: Answer) -> None:
+async def _read(content: aiohttp.StreamReader, answer: Answer) -> None:
     received = 0
     kept = b""
-    async for chunk in response.content.iter_any():
+    async for chunk in content.iter_any():
         received += len(chunk)
         if len(kept) < MAX_STORED_RESPONSE:
             kept += chunk[: MAX_STORED_RESPONSE - len(kept)]
             answer.response = kept.decode("utf-8", "replace")
         if received > MAX_RESPONSE:
-            response.close()
             answer.error_class, answer.error = "too-large", f"the answer is longer than {MAX_RESPONSE} bytes"
             return
-    if response.status != 200:
-        answer.error_class, answer.error = "status", f"status {response.status}"
+    if answer.status != 200:
+        answer.error_class, answer.error = "status", f"status {answer.status}"
 
 
 def retry_after_ms(header: str, now_s: float) -> int:
@@ -227,7 +218,7 @@ def classify(error: BaseException) -> str:
             return "tls"
         case aiohttp.InvalidURL() | ValueError():
             return "url"
-        case aiohttp.ClientResponseError():
+        case HttpProcessingError():
             return "protocol"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
             return "reset"

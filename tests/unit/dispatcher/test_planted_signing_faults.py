@@ -137,15 +137,15 @@ FAULTS = {
         "courier", "post(delivery.url, body, headers)", "post(delivery.url, delivery.body_at(callback_ts + 1), headers)"
     ),
     "characters are lost on the way": Fault(
-        "sender", "data=data, headers=headers", 'data=body.decode().encode("ascii", "replace"), headers=headers'
+        "sender",
+        "target.head(headers, len(body)) + body",
+        'target.head(headers, len(less := body.decode().encode("ascii", "replace"))) + less',
     ),
     "the body's end is lost on the way": Fault(
-        "sender", "data=data, headers=headers", "data=body[:-1], headers=headers"
+        "sender", "target.head(headers, len(body)) + body", "target.head(headers, len(body) - 1) + body[:-1]"
     ),
     "headers in small letters": Fault(
-        "sender",
-        "data=data, headers=headers",
-        "data=data, headers={name.lower(): value for name, value in headers.items()}",
+        "sender", "target.head(headers, ", "target.head({name.lower(): value for name, value in headers.items()}, "
     ),
     "another type": Fault("sender", '"Content-Type": "application/json"', '"Content-Type": "text/json"'),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import socket
 import ssl
@@ -12,6 +13,7 @@ import aiohttp
 import pytest
 
 from schemas.deliveries import OUR_FAULTS
+from services.dispatcher.exchange import REST_S
 from services.dispatcher.proxy import EgressProxy
 from services.dispatcher.resolver import ThreadResolver
 from services.dispatcher.sender import HttpSender
@@ -60,7 +62,10 @@ async def test_the_proxy_is_asked_for_the_vetted_address_and_the_endpoint_sees_i
         url = receiver.script("/hook?a=b%20c", reply(500), reply())
         url = url.replace(f"127.0.0.1:{receiver.port}", "customer.example:8080")
         async with sender_through(proxy.url) as sender:
-            answers = [await sender.post(url, b"{}", {"Sign": "x"}) for _ in range(2)]
+            answers = []
+            for _ in range(2):
+                answers.append(await sender.post(url, b"{}", {"Sign": "x"}))
+                await asyncio.sleep(4 * REST_S)
     assert [answer.status for answer in answers] == [500, 200]
     assert proxy.targets == [f"CONNECT {ELSEWHERE}:8080 HTTP/1.1"]
     assert [request.header("Host") for request in receiver.requests] == ["customer.example:8080"] * 2
