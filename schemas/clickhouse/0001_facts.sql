@@ -1,8 +1,8 @@
 -- Base facts: what was reported, once. Every table replaces rows of the same key, so that a record that is read from
 -- Kafka twice, in batches cut differently, leaves the same rows. NULL is unknown, never zero. Read with FINAL.
 --
--- Rows are ordered by application and minute before the room: a live board reads one short time of all rooms, a page of
--- details one room over some hours, and both find what they need in few pieces.
+-- Rows are ordered by application and ten minutes before the room: a live board reads one short time of all rooms, a page
+-- of details one user of a room over some hours, and both find what they need in few pieces.
 
 CREATE TABLE IF NOT EXISTS {database}.samples
 (
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS {database}.samples
 )
 ENGINE = ReplacingMergeTree(ArrivalTime)
 PARTITION BY toDate(StartTime)
-ORDER BY (SdkAppId, toStartOfMinute(StartTime), RoomId, RoomIdType, UserShard, UserId, SessionId, StartTime)
+ORDER BY (SdkAppId, toStartOfTenMinutes(StartTime), RoomId, RoomIdType, UserShard, UserId, SessionId, StartTime)
 SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Device and network of one user, one row a sample of at most two seconds';
 
@@ -101,7 +101,8 @@ CREATE TABLE IF NOT EXISTS {database}.streams
 )
 ENGINE = ReplacingMergeTree(ArrivalTime)
 PARTITION BY toDate(StartTime)
-ORDER BY (SdkAppId, toStartOfMinute(StartTime), RoomId, RoomIdType, UserShard, UserId, SessionId, PeerId, Stream, StartTime)
+ORDER BY (SdkAppId, toStartOfTenMinutes(StartTime), RoomId, RoomIdType, UserShard, UserId, SessionId, PeerId, Stream,
+    StartTime)
 SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'What one user sent and received, one row a stream and sample';
 
@@ -121,8 +122,8 @@ CREATE TABLE IF NOT EXISTS {database}.stutters
 )
 ENGINE = ReplacingMergeTree(EpisodeMs)
 PARTITION BY toDate(BucketTime)
-ORDER BY (SdkAppId, toStartOfMinute(BucketTime), RoomId, RoomIdType, UserShard, UserId, SessionId, PeerId, Stream, EpisodeTime,
-    BucketTime)
+ORDER BY (SdkAppId, toStartOfTenMinutes(BucketTime), RoomId, RoomIdType, UserShard, UserId, SessionId, PeerId, Stream,
+    EpisodeTime, BucketTime)
 SETTINGS default_compression_codec = 'ZSTD(1)'
 COMMENT 'Stutter episodes of any length, one row for each ten seconds that they touch; the view episodes has them whole';
 

@@ -97,6 +97,9 @@ LEFT JOIN (
     SELECT SdkAppId, RoomId, RoomIdType, CallTime, countIf(s.ExitTime IS NULL) AS Users,
         max(s.ExitTime) AS LastExitTime
     FROM {database}.stays AS s
+    WHERE (SdkAppId, RoomId, RoomIdType, CallTime) IN (
+        SELECT SdkAppId, RoomId, RoomIdType, StartTime FROM {database}.call_rows
+        WHERE LastExitTime IS NULL OR CloseTime IS NULL)
     GROUP BY SdkAppId, RoomId, RoomIdType, CallTime
 ) AS inside ON c.SdkAppId = inside.SdkAppId AND c.RoomId = inside.RoomId AND c.RoomIdType = inside.RoomIdType
     AND c.StartTime = inside.CallTime

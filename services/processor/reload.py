@@ -38,8 +38,8 @@ _SESSION = "SdkAppId, RoomId, RoomIdType, UserShard, UserId, SessionId"
 def _near(time: str) -> str:
     """First by the primary key, then exactly."""
     return f"""
-    (SdkAppId, toStartOfMinute({time}), RoomId, RoomIdType, UserShard) IN (
-        SELECT SdkAppId, toStartOfMinute(BucketTime), RoomId, RoomIdType, UserShard FROM touched)
+    (SdkAppId, toStartOfTenMinutes({time}), RoomId, RoomIdType, UserShard) IN (
+        SELECT SdkAppId, toStartOfTenMinutes(BucketTime), RoomId, RoomIdType, UserShard FROM touched)
     AND ({_SESSION}, toDateTime(intDiv(toUnixTimestamp({time}), 10) * 10, 'UTC')) IN (
         SELECT {_SESSION}, BucketTime FROM touched)
 """  # noqa: S608 -- put together from constants of this module alone

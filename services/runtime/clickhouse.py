@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_SETTINGS = {
+    # With FINAL, what a condition on the key leaves out is then left out before rows are merged, and not after.
+    "optimize_move_to_prewhere_if_final": 1,
+}
+
 
 async def connect(settings: Settings, *, database: str | None = None, **options: Any) -> AsyncClient:
     """A client of `Settings.clickhouse_url`, without a session so that its queries may run side by side."""
@@ -29,6 +34,7 @@ async def connect(settings: Settings, *, database: str | None = None, **options:
         password=unquote(url.password or ""),
         database=settings.clickhouse_database if database is None else database,
         autogenerate_session_id=False,
+        settings=_SETTINGS,
         **options,
     )
 
