@@ -64,6 +64,9 @@ test-oracle: setup ## 3,000 drawn scenarios against the oracle, 100 by real proc
 bench-dispatcher: setup ## CPU time and rate of callbacks, beside aiohttp alone and Celery (ARGS="--row dispatcher --row bare")
 	$(BIN)/python -m tests.bench.dispatcher $(ARGS)
 
+bench-isolation: setup ## What endpoints that hang cost the others
+	$(BIN)/python -m tests.bench.isolation $(ARGS)
+
 bench-processor: setup ## CPU time of a sample beside other frameworks; BENCH=scale, filled or steady: see docs/processor.md
 	$(BIN)/python -m tests.bench.$(or $(BENCH),processor) $(ARGS)
 
@@ -87,4 +90,4 @@ docs: setup ## Write the generated pages anew
 clean: ## Remove what the targets above made, the data folder excepted
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup web chromium lock run test test-oracle bench-dispatcher bench-processor bench-storage chaos chaos-callbacks lint format docs clean
+.PHONY: help setup web chromium lock run test test-oracle bench-dispatcher bench-isolation bench-processor bench-storage chaos chaos-callbacks lint format docs clean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Self
 
 import structlog
@@ -33,7 +34,9 @@ COMMIT_PAUSE_S = 0.005
 """Between two commits. What is completed in between is committed together."""
 DRAIN_S = 2.0
 """How long attempts under way are waited for when a partition goes to another dispatcher."""
-_MAX_RECORDS = 500
+_MAX_RECORDS = 50
+"""That are taken in one turn of the event loop."""
+_TELL_S = 0.1
 
 
 class EventConsumer(ConsumerRebalanceListener):
@@ -80,6 +83,7 @@ class EventConsumer(ConsumerRebalanceListener):
         )
         self._appetite = Appetite()
         self._taken = 0
+        self._told_at = 0.0
         self._partitions: dict[int, Partition] = {}
         self._joined = False
         self._recoveries: set[asyncio.Task[None]] = set()
@@ -119,8 +123,7 @@ class EventConsumer(ConsumerRebalanceListener):
             weight = sum(partition.pending_weight for partition in self._partitions.values())
             pending = sum(len(partition.pending) for partition in self._partitions.values())
             room = self._appetite.limit(self._taken - pending) - weight
-            metrics.PENDING.set(pending)
-            metrics.WAITING.set(_waiting(self._partitions.values()))
+            self._tell(pending)
             if room <= 0:
                 await asyncio.sleep(0.01)
                 continue
@@ -132,7 +135,8 @@ class EventConsumer(ConsumerRebalanceListener):
                 if partition is not None and partition.ready:
                     self._taken += len(records)
                     self._on_records(partition, records)
-            metrics.LAG.set(self._lag())
+            # What has been fetched is handed out without a pause, and others have to have their turn.
+            await asyncio.sleep(0)
 
     async def commit(self) -> None:
         """Commit for ever what is completed."""
@@ -214,6 +218,13 @@ class EventConsumer(ConsumerRebalanceListener):
                 for partition in dirty:
                     partition.dirty = True
                 raise
+
+    def _tell(self, pending: int) -> None:
+        if (now := time.monotonic()) - self._told_at >= _TELL_S:
+            self._told_at = now
+            metrics.PENDING.set(pending)
+            metrics.WAITING.set(_waiting(self._partitions.values()))
+            metrics.LAG.set(self._lag())
 
     def _hold_full_partitions(self) -> None:
         paused = self._consumer.paused()

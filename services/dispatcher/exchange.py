@@ -91,8 +91,7 @@ class Exchange:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            # What was not read to its end is closed by that too.
+        if error is None and self.content.is_eof():
             asyncio.get_running_loop().call_later(REST_S, self._connection.release)
         else:
             self._connection.close()
