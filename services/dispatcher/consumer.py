@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 GROUP = "dispatcher"
-COMMIT_PAUSE_S = 0.005
+COMMIT_PAUSE_S = 0.001
 """Between two commits. What is completed in between is committed together."""
 DRAIN_S = 2.0
 """How long attempts under way are waited for when a partition goes to another dispatcher."""
