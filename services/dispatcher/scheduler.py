@@ -30,7 +30,7 @@ _SHARE_OF_FREE = 0.25
 _PROBING = 0.1
 """Endpoints that are closed off have this part of the slots together, however many they are."""
 _PROBE_LATER_MS = 200
-STARTS_A_TURN = 16
+STARTS_A_TURN = 4
 """Attempts that start in one turn of the event loop. With more, endpoints that answer at once would make each turn so
 long that what Kafka acknowledges is seen late, and a crash would repeat all that was answered meanwhile."""
 
