@@ -11,6 +11,7 @@ from schemas.words import SdkAppId, UnixMs
 ApplicationStatus = Literal["enabled", "disabled", "deleted"]
 CallbackSchedule = Literal["vendor", "durable"]
 """When failed callbacks are tried again: for a minute, as receivers of the vendor know it, or for days."""
+CallbackRate = Annotated[float, Meta(ge=0, le=10_000)]
 CallbackUrl = Annotated[str, Meta(max_length=2083)]
 MonitoringEdition = Literal["free", "standard", "premium"]
 """How long an application's monitoring is kept, and what of it may be asked for."""
@@ -28,6 +29,8 @@ class CallbackConfig(Struct, rename="pascal", omit_defaults=True, frozen=True):
     group_urls: dict[str, CallbackUrl] = {}
     """Further groups, the group's number in decimal to its URL."""
     schedule: CallbackSchedule = "vendor"
+    rate: CallbackRate = 0
+    """Callbacks a second at each URL at most, 0 for any number."""
 
     def url_of(self, event_group_id: int) -> str:
         """The URL of an event group, empty where none is set."""

@@ -185,6 +185,7 @@ def masked(application: Application) -> dict[str, Any]:
         "RelayCallbackUrl": callback.relay_url,
         "GroupCallbackUrls": callback.group_urls,
         "CallbackSchedule": callback.schedule,
+        "CallbackRate": callback.rate,
     }
 
 

@@ -87,6 +87,9 @@ def app_show(settings: Settings, sdkappid: int, *, as_json: bool) -> None:
 @click.option("--key", help="Callback key; an empty text removes it.")
 @click.option("--webhook-secret", metavar="SECRET", help="Secret of Standard Webhooks; `new` makes one.")
 @click.option("--schedule", type=click.Choice(get_args(CallbackSchedule)), help="Repeat for a minute or for days.")
+@click.option(
+    "--rate", type=click.FloatRange(0, 10_000), help="Callbacks a second at each URL at most; 0 for any number."
+)
 @click.option("--room-url", help="URL for room events; an empty text removes it, as below.")
 @click.option("--media-url", help="URL for media events.")
 @click.option("--recording-url", help="URL for recording events.")
@@ -100,6 +103,7 @@ def app_set_callback(
     key: str | None,
     webhook_secret: str | None,
     schedule: CallbackSchedule | None,
+    rate: float | None,
     group_urls: tuple[str, ...],
     *,
     as_json: bool,
@@ -108,12 +112,12 @@ def app_set_callback(
     """Set where callbacks go and the key that signs them; what is not named stays as it is."""
     groups = dict(parse_group_url(text) for text in group_urls)
     named = {name: url for name, url in urls.items() if url is not None}
-    if key is None and webhook_secret is None and schedule is None and not groups and not named:
-        raise click.UsageError("nothing to set: give --key, --webhook-secret, --schedule or a URL")
+    if all(option is None for option in (key, webhook_secret, schedule, rate)) and not groups and not named:
+        raise click.UsageError("nothing to set: give --key, --webhook-secret, --schedule, --rate or a URL")
     secret = secret_of(webhook_secret)
     with opened(settings) as store:
         application = store.set_callback(
-            sdkappid, key=key, webhook_secret=secret, schedule=schedule, group_urls=groups, **named
+            sdkappid, key=key, webhook_secret=secret, schedule=schedule, rate=rate, group_urls=groups, **named
         )
         publish(settings, store, application)
     print_document(describe(application, with_keys=False), as_json=as_json)
@@ -285,6 +289,7 @@ def describe(application: Application, *, with_keys: bool) -> dict[str, Any]:
         "RelayCallbackUrl": callback.relay_url,
         "GroupCallbackUrls": callback.group_urls,
         "CallbackSchedule": callback.schedule,
+        "CallbackRate": callback.rate,
         "MonitoringEdition": application.monitoring_edition,
         "UtcOffsetMinutes": application.utc_offset_minutes,
     }

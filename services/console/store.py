@@ -142,10 +142,11 @@ class ApplicationStore:
         key: str | None = None,
         webhook_secret: str | None = None,
         schedule: CallbackSchedule | None = None,
+        rate: float | None = None,
         group_urls: dict[str, str] | None = None,
         **urls: str,
     ) -> Application:
-        """Change callback key, secret, schedule and URLs; what is not named stays, an empty text removes.
+        """Change callback key, secret, schedule, rate and URLs; what is not named stays, an empty text removes.
 
         With a key or secret the next one to it goes too: nothing is left that it could follow.
 
@@ -160,6 +161,8 @@ class ApplicationStore:
             changes: dict[str, object] = {**urls, "group_urls": {name: url for name, url in groups.items() if url}}
             if schedule is not None:
                 changes["schedule"] = schedule
+            if rate is not None:
+                changes["rate"] = rate
             callback = msgspec.structs.replace(application.callback, **changes)
             cleared = {f"next_{name}": "" for name in keys}
             return self._change(connection, application, callback=callback, **keys, **cleared)

@@ -17,6 +17,7 @@ from services.dispatcher.delivery import Delivery, weight_of
 from services.dispatcher.lane import RetryLane
 from services.dispatcher.occupancy import MAX_HELD, Occupancy
 from services.dispatcher.overflow import LOAD_AT_MOST, Backlog
+from services.dispatcher.pace import Paces
 from services.dispatcher.patience import Patience
 from services.dispatcher.recovery import event_number, retries
 from services.dispatcher.replay import is_replay
@@ -68,16 +69,22 @@ class Dispatcher:
         monitor: Monitor,
         disabled: DisabledEndpoints,
         clock: Clock,
+        partitions: int,
         on_progress: Callable[[], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        """`on_progress` is called when offsets were completed, `on_failure` with an error that nobody expected."""
+        """`partitions` is the number of those of topic `events`, whoever has them.
+
+        `on_progress` is called when offsets were completed, `on_failure` with an error that nobody expected.
+        """
         self._applications = applications
         self._lane_reader = lane_reader
         self._clock = clock
         self._on_failure = on_failure
         self._lane = RetryLane(journal, on_progress)
         self._disabled = disabled
+        self._all_partitions = partitions
+        self._own_partitions = 0
         self._circuits = Circuits(
             clock,
             failures=settings.callback_park_failures,
@@ -92,6 +99,7 @@ class Dispatcher:
             in_flight=settings.callback_in_flight,
             in_flight_per_endpoint=settings.callback_in_flight_per_endpoint,
             circuits=self._circuits,
+            paces=Paces(clock, self._rate_of),
             clock=clock,
             on_later=lambda at_ms: self._alarm.set(at_ms),
             next_turn=lambda go_on: asyncio.get_running_loop().call_soon(go_on),
@@ -213,6 +221,16 @@ class Dispatcher:
             self._occupancy.enter(key, delivery.weight)
             delivery.held_as = key
         return bool(url)
+
+    def _rate_of(self, sdk_app_id: int) -> float:
+        """Attempts a second that each endpoint of an application may have of this dispatcher, 0 where any number.
+
+        All dispatchers together keep to the rate, each by its part of the partitions.
+        """
+        application = self._applications.get(sdk_app_id)
+        if application is None or not application.callback.rate:
+            return 0
+        return application.callback.rate * max(1, self._own_partitions) / self._all_partitions
 
     def _is_disabled(self, key: EndpointKey) -> bool:
         application = self._applications.get(key[0])
@@ -346,6 +364,7 @@ class Dispatcher:
     def sweep(self, partitions: list[Partition]) -> None:
         """Move what takes long out of the way of the watermark; give up waiting for applications."""
         now_ms = self._clock()
+        self._own_partitions = len(partitions)
         for partition in partitions:
             for delivery in partition.pending.values():
                 if now_ms - delivery.taken_ms < SPILL_AFTER_MS:

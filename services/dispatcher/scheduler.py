@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from services.dispatcher.circuit import Circuits
     from services.dispatcher.delivery import Delivery
+    from services.dispatcher.pace import Paces
     from services.dispatcher.sender import Answer
     from services.runtime.clock import Clock
 
@@ -207,6 +208,7 @@ class Scheduler:
         in_flight: int,
         in_flight_per_endpoint: int,
         circuits: Circuits,
+        paces: Paces,
         clock: Clock,
         on_later: Callable[[int], None],
         next_turn: Callable[[Callable[[], None]], object] | None = None,
@@ -220,6 +222,7 @@ class Scheduler:
         self._limit = in_flight
         self._pressure = Pressure(in_flight_per_endpoint)
         self._circuits = circuits
+        self._paces = paces
         self._clock = clock
         self._on_later = on_later
         self._next_turn = next_turn
@@ -309,12 +312,16 @@ class Scheduler:
                 continue
             if self._closed_off(endpoint):
                 continue
+            if next_ms := self._paces.next_ms(endpoint.key):
+                self._postpone(endpoint, next_ms)
+                continue
             found = endpoint.next()
             if found is None:
                 if endpoint.idle:
                     self._endpoints.pop(endpoint.key, None)
                 continue
             self._in_flight += 1
+            self._paces.started(endpoint.key)
             if self._next_turn is not None:
                 if not self._started:
                     self._next_turn(self._turn)

@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 from aiokafka.errors import KafkaError
 
-from schemas.topics import DEAD_LETTERS, DELIVERIES, DISABLED_ENDPOINTS, RETRIES
+from schemas.topics import DEAD_LETTERS, DELIVERIES, DISABLED_ENDPOINTS, EVENTS, RETRIES
 from services.dispatcher.consumer import EventConsumer
 from services.dispatcher.disabled import DisabledEndpoints
 from services.dispatcher.dispatcher import Dispatcher
@@ -86,6 +86,7 @@ class DispatcherService:
                 monitor=Monitor(now_ms, instance=self._instance, notify=notifier.notify),
                 disabled=self.disabled,
                 clock=now_ms,
+                partitions=await journal.partitions(EVENTS.name),
                 on_progress=lambda: consumer.progress(),
                 on_failure=fail,
             )

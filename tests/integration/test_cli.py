@@ -120,6 +120,7 @@ def test_create_show_list_and_set_callback_speak_the_vendors_names(cli: Cli, one
         "RelayCallbackUrl": "",
         "GroupCallbackUrls": {},
         "CallbackSchedule": "vendor",
+        "CallbackRate": 0,
         "MonitoringEdition": "premium",
         "UtcOffsetMinutes": 0,
     }
@@ -142,6 +143,8 @@ def test_create_show_list_and_set_callback_speak_the_vendors_names(cli: Cli, one
     assert cli.document("app", "list") == {"Applications": [masked]}
     durable = cli.document("app", "set-callback", "1400000001", "--schedule", "durable")
     assert durable == {**masked, "CallbackSchedule": "durable"}
+    limited = cli.document("app", "set-callback", "1400000001", "--rate", "2.5")
+    assert limited == {**durable, "CallbackRate": 2.5}
     removed = cli.document("app", "set-callback", "1400000001", "--key", "", "--room-url", "", "--group-url", "7=")
     assert (removed["CallbackKey"], removed["RoomCallbackUrl"]) == ("", "")
     assert removed["MediaCallbackUrl"] == f"{base}/m"

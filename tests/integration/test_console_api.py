@@ -111,6 +111,7 @@ async def test_applications_come_without_secrets(
         "RelayCallbackUrl": "",
         "GroupCallbackUrls": {},
         "CallbackSchedule": "vendor",
+        "CallbackRate": 0,
     }
 
 

@@ -264,3 +264,18 @@ async def letters_when(world: World, sdk_app_id: int, count: int) -> list[dict[s
         while len(letters := await world.dead_letters(sdk_app_id)) < count:
             await asyncio.sleep(0.1)
     return letters
+
+
+async def test_an_application_with_a_rate_gets_no_more_and_holds_up_nobody(world: World, receiver: Receiver) -> None:
+    slow = await world.application(room_url=receiver.url("/rated"), rate=20)
+    other = await world.application(room_url=receiver.url("/unrated"))
+    await world.publish(
+        *(room_event(slow, 1 + number % 7, f"u{number}") for number in range(40)),
+        *(room_event(other, 1 + number % 7, f"u{number}") for number in range(40)),
+    )
+    await receiver.wait_for(lambda: len(receiver.at("/unrated")) == 40)
+    assert len(receiver.at("/rated")) < 40
+    rows = await world.attempts_when(slow.sdk_app_id, lambda rows: len(ended(rows)) == 40)
+    starts = sorted(row.started_ms for row in rows)
+    # Whatever the machine does, it may be slower than that and never quicker.
+    assert starts[-1] - starts[0] >= 39 * 50 - 100

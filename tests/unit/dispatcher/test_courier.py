@@ -18,6 +18,7 @@ from services.dispatcher.delivery import SAME_BYTES_MS, Delivery
 from services.dispatcher.disabled import DisabledEndpoints
 from services.dispatcher.lane import RetryLane
 from services.dispatcher.monitor import Monitor
+from services.dispatcher.pace import Paces
 from services.dispatcher.scheduler import Endpoint, Scheduler
 from services.dispatcher.sender import Answer
 from services.runtime.settings import Settings
@@ -89,6 +90,7 @@ class World:
             in_flight=1000,
             in_flight_per_endpoint=10,
             circuits=self.circuits,
+            paces=Paces(self.clock, lambda _: 0),
             clock=self.clock,
             on_later=lambda _: None,
         )

@@ -11,6 +11,7 @@ import pytest
 from services.dispatcher.circuit import Circuits
 from services.dispatcher.occupancy import SQUEEZED, Occupancy
 from services.dispatcher.overflow import Backlog
+from services.dispatcher.pace import Paces
 from services.dispatcher.patience import Patience
 from services.dispatcher.schedule import DurableSchedule, VendorSchedule
 from services.dispatcher.scheduler import EndpointKey, Scheduler
@@ -50,6 +51,7 @@ class World:
             in_flight=100,
             in_flight_per_endpoint=10,
             circuits=self.circuits,
+            paces=Paces(self.clock, lambda _: 0),
             clock=self.clock,
             on_later=lambda _: None,
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dispatcher.circuit import Circuit, Circuits
+from services.dispatcher.pace import Paces
 from services.dispatcher.scheduler import IN_FLIGHT_PER_ROOM, STARTS_A_TURN, Endpoint, EndpointKey, Scheduler
 from services.dispatcher.sender import Answer
 from tests.unit.dispatcher.deliveries import delivery_of, partition_of
@@ -39,6 +41,7 @@ class Air:
         self.flying: list[tuple[Delivery, Endpoint, bool]] = []
         self.now_ms = 1_000_000
         self.alarms: list[int] = []
+        self.rates: Counter[int] = Counter()
         self.changes: list[tuple[EndpointKey, bool]] = []
         self.circuits = Circuits(
             self.clock,
@@ -53,6 +56,7 @@ class Air:
             in_flight=in_flight,
             in_flight_per_endpoint=per_endpoint,
             circuits=self.circuits,
+            paces=Paces(self.clock, self.rates.__getitem__),
             clock=self.clock,
             on_later=self.alarms.append,
             next_turn=next_turn,
@@ -417,3 +421,43 @@ def test_what_nobody_wants_any_more_is_withdrawn() -> None:
     air.land_all()
     assert air.started == [flying, waiting[2], waiting[3]]
     assert not air.scheduler.endpoints
+
+
+def test_a_rate_spaces_attempts_evenly_and_concerns_its_application_alone() -> None:
+    air = Air()
+    air.rates[1] = 10
+    limited = [delivery_of(str(room)) for room in range(31)]
+    began_ms = air.now_ms
+    air.submit(*limited)
+    air.submit(*(delivery_of(str(room), app=2) for room in range(50)))
+    assert len([delivery for delivery in air.started if delivery.event.sdk_app_id == 2]) == 50
+    starts: list[int] = []
+    while len(starts) < 31:
+        found = len([delivery for delivery in air.started if delivery.event.sdk_app_id == 1])
+        starts += [air.now_ms - began_ms] * (found - len(starts))
+        air.wait(1)
+    assert len([moment for moment in starts if moment < 1_000]) == 10
+    assert abs(starts[-1] - 3_000) <= 30
+    assert max(later - earlier for earlier, later in pairwise(starts)) <= 101
+
+
+def test_a_pause_saves_up_nothing() -> None:
+    air = Air()
+    air.rates[1] = 10
+    air.submit(delivery_of("a"))
+    air.wait(60_000)
+    air.submit(*(delivery_of(str(room)) for room in range(50)))
+    air.wait(1)
+    assert len(air.started) == 2
+
+
+def test_a_rate_that_is_removed_binds_no_more() -> None:
+    air = Air()
+    air.rates[1] = 1
+    air.submit(*(delivery_of(str(room)) for room in range(20)))
+    assert len(air.started) == 1
+    air.rates[1] = 0
+    for endpoint in list(air.scheduler.endpoints.values()):
+        air.scheduler.hasten(endpoint)
+    air.scheduler.pump()
+    assert len(air.started) == 20
