@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.oracle.check import check
+from tests.oracle.check_calls import check_calls
+from tests.oracle.check_usage import check_usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +28,8 @@ CHAIN = [
         f"services.processor.{name}"
         for name in (
             "usage.tiers",
+            "usage.tasks",
+            "usage.slots",
             "exceptions",
             "quality",
             "session",
@@ -33,14 +37,21 @@ CHAIN = [
             "reload",
             "rollups",
             "touching",
+            "calls",
+            "reported",
+            "presence",
+            "vanished",
+            "roomlife",
             "recompute",
             "intake",
+            "usage.jobs",
         )
     ),
     "tests.support.processing",
 ]
 """What is loaded anew, in the order in which one imports the other."""
 SEEDS = [range(start, start + 10) for start in range(1, 61, 10)]
+TOGETHER = range(1, 51)
 _apps = count(1_600_000_000, 100)
 
 
@@ -123,6 +134,93 @@ FAULTS = {
 }
 
 
+CALLS = {
+    "an audience's live room closes at once": Fault(
+        "calls", 'self._call.scene == "live" and stay.role == Role.AUDIENCE', "False"
+    ),
+    "an anchor's live room waits": Fault("calls", "and stay.role == Role.AUDIENCE", ""),
+    "a live room waits for eleven minutes": Fault("calls", "= 600_000", "= 660_000"),
+    "a creation in an open room is not heard": Fault(
+        "calls", "            self._close(call, event.time_ms)\n", "            pass\n"
+    ),
+    "creation and first entry are two calls": Fault("calls", "CREATION_SPREAD_MS = 5_000", "CREATION_SPREAD_MS = -1"),
+    "a dismissal leaves those who are in": Fault("calls", "            stay.exit_ms = time_ms\n", "            pass\n"),
+    "a second entry goes on with the first stay": Fault(
+        "calls", "            earlier.exit_ms = event.time_ms\n", "            earlier.exit_ms = None\n"
+    ),
+    "exits of a millisecond come after its entries": Fault(
+        "calls", "first = [event for event in leaving if event.user_id in self._inside]", "first: list[RoomEvent] = []"
+    ),
+    "the last role is forgotten": Fault(
+        "calls", "            stay.role = event.role\n            stay.roles", "            stay.roles"
+    ),
+    "the name of a call has milliseconds": Fault("calls", "{start_ms // 1000}", "{start_ms}"),
+    "a room of text has its text for a number": Fault("calls", "crc32(room_id.encode())", "room_id"),
+    "reports are not looked at": Fault(
+        "reported", "    for session in sorted(sessions,", "    for session in sorted([],"
+    ),
+    "a stay by reports beside one by events": Fault("reported", "            continue\n", "            pass\n"),
+    "two minutes of silence": Fault("reported", "SILENCE_MS = 90_000", "SILENCE_MS = 120_000"),
+    "a call by reports goes on over one by events": Fault(
+        "reported", " or _begins(calls, reported.start_ms, stay.enter_ms)", ""
+    ),
+    "calls that are wrong stay": Fault(
+        "roomlife", "[*call_rows, *_removed_calls(known_calls, call_rows, computed_us)]", "call_rows"
+    ),
+    "stays that are wrong stay": Fault(
+        "roomlife", "[*stay_rows, *_removed_stays(known_stays, stay_rows, computed_us)]", "stay_rows"
+    ),
+    "who is present is not computed anew": Fault("roomlife", "set().union(*changed)", "set()"),
+    "hours of a stay are taken back too late": Fault("presence", 'None, "", True))', 'None, "", False))'),
+}
+
+USAGE = {
+    "HD from a pixel more": Fault("usage.tiers", "if pixels <= HD_PIXELS:", "if pixels <= HD_PIXELS + 1:"),
+    "nothing received is HD": Fault("usage.tiers", "if pixels <= 0:", "if pixels < 0:"),
+    "pictures come on top of sound": Fault(
+        "usage.jobs", "sum(StayMs) - sum(Hd + Fhd + TwoK + TwoKPlus)", "sum(StayMs)"
+    ),
+    "what is unreported is all of the stay": Fault("usage.jobs", "sum(StayMs) - sum(Reported))", "sum(StayMs))"),
+    "the 90 seconds are not charged": Fault(
+        "usage.jobs", "SeenTime + INTERVAL 90 SECOND)) AS EndTime", "SeenTime)) AS EndTime"
+    ),
+    "who never reported is not there": Fault(
+        "usage.jobs", "SeenTime < EnterTime, {_NOW},", "SeenTime < EnterTime, EnterTime,"
+    ),
+    "stays that turned out wrong are charged": Fault(
+        "usage.jobs", "FROM presence FINAL WHERE NOT Removed", "FROM presence FINAL WHERE true"
+    ),
+    "minutes are never taken back": Fault(
+        "usage.jobs", "0, 0, 0, 0, 0, 0, 1 FROM av_usage_5m", "0, 0, 0, 0, 0, 0, 0 FROM av_usage_5m"
+    ),
+    "of two intervals both count": Fault("usage.slots", "end = min(end, ordered[number + 1].start_ms)", "pass"),
+    "an interval is charged where it begins": Fault(
+        "usage.slots",
+        "cut(interval.start_ms, end_ms, SLOT_MS)",
+        "[(interval.start_ms - interval.start_ms % SLOT_MS, end_ms - interval.start_ms)]",
+    ),
+    "a format more costs nothing": Fault("usage.tasks", "return 2 if", "return 1 if"),
+    "robots for VOD are charged": Fault("usage.tasks", "and targets == {own}", "and False"),
+    "robots for others are free": Fault("usage.tasks", "and targets == {own}", "and own in targets"),
+    "a robot sees other rooms": Fault("usage.tasks", "if _room(source, home) == room]", "]"),
+    "who brings a stream in receives it": Fault("usage.tasks", '0 if interval.task_type == "ingest" else ', ""),
+    "no virtual input": Fault("usage.tasks", "tier_of(pixels + virtual)", "tier_of(pixels)"),
+    "codecs are charged together": Fault("usage.tasks", '"mix-h265" if codec == "h265" else "mix-h264"', '"mix-h264"'),
+    "one anchor and no transcoding is mixing": Fault(
+        "usage.tasks", "    if not codecs and not mixed:\n        return []\n", ""
+    ),
+    "our own CDN is paid": Fault("usage.tasks", 'free=output.destination == "css", bitrate', "free=False, bitrate"),
+    "sound is not relayed": Fault(
+        "usage.tasks", "(output.video_bitrate or 0) + (output.audio_bitrate or 0)", "(output.video_bitrate or 0)"
+    ),
+    "a shorter interval counts": Fault(
+        "usage.jobs", "FROM task_intervals FINAL INNER JOIN", "FROM task_intervals INNER JOIN"
+    ),
+    "rows of tasks that are wrong stay": Fault("usage.jobs", "if tuple(key) not in right_slots]", "if False]"),
+    "only the new interval's own slot is computed": Fault("usage.jobs", "start - start % SLOT_MS)", "start)"),
+}
+
+
 @contextmanager
 def planted(fault: Fault) -> Iterator[type[Worker]]:
     """The processor with a fault in it; everybody else keeps the right one."""
@@ -156,9 +254,23 @@ async def test_the_oracle_finds_the_fault(store: Store, fault: Fault) -> None:
         await _check_all(store, SEEDS, worker_type, calm=not fault.restless)
 
 
+@pytest.mark.parametrize("fault", CALLS.values(), ids=CALLS.keys())
+async def test_the_oracle_of_calls_finds_the_fault(store: Store, fault: Fault) -> None:
+    with planted(fault) as worker_type, pytest.raises(AssertionError, match=r"\(key, found, expected\)"):
+        await check_calls(store, TOGETHER, next(_apps), worker_type, hasty=True)
+
+
+@pytest.mark.parametrize("fault", USAGE.values(), ids=USAGE.keys())
+async def test_the_oracle_of_usage_finds_the_fault(store: Store, fault: Fault) -> None:
+    with planted(fault) as worker_type, pytest.raises(AssertionError, match=r"\(key, found, expected\)"):
+        await check_usage(store, TOGETHER, next(_apps), worker_type, hasty=True)
+
+
 async def test_without_a_fault_there_is_nothing_to_find(store: Store) -> None:
     with planted(Fault("none", "", "")) as worker_type:
         await _check_all(store, SEEDS[:2], worker_type, calm=False)
+        await check_calls(store, TOGETHER, next(_apps), worker_type, hasty=True)
+        await check_usage(store, TOGETHER, next(_apps), worker_type, hasty=True)
 
 
 async def _check_all(store: Store, parts: list[range], worker_type: type[Worker], *, calm: bool) -> None:

@@ -13,11 +13,13 @@ SAMPLE_MS = 2_000
 
 @dataclass
 class DrawnCalls:
-    """What was posted, and the order in which it comes: (is an event, what was posted)."""
+    """What was posted, and the order in which it comes."""
 
     events: list[dict[str, Any]]
     reports: list[dict[str, Any]]
-    coming: list[tuple[bool, dict[str, Any]]]
+    coming: list[tuple[str, dict[str, Any]]]
+    """`event` or `report`, and what was posted."""
+    begin: int
     until: int
     """By then all is over but for those who never leave."""
 
@@ -32,7 +34,7 @@ def draw_calls(seed: int, sdk_app_id: int, now_ms: int) -> DrawnCalls:
     drawing = _Drawing(random, sdk_app_id)
     rooms: list[int | str] = random.choice([[7, "7"], random.sample([7, "7", 8, "hall"], random.randint(1, 3))])
     until = max(drawing.room(room, begin) for room in rooms)
-    coming = [(True, event) for event in drawing.events] + [(False, report) for report in drawing.reports]
+    coming = [("event", event) for event in drawing.events] + [("report", report) for report in drawing.reports]
     coming += [item for item in coming if random.random() < 0.1]
     late = random.choice([0, 0, 20_000, 200_000])
     # Partitions of reports may be behind, and users are in different ones.
@@ -40,14 +42,14 @@ def draw_calls(seed: int, sdk_app_id: int, now_ms: int) -> DrawnCalls:
     order = [
         (
             _time(item)
-            + (0 if item[0] else lag[item[1]["UserId"]])
+            + (0 if item[0] == "event" else lag[item[1]["UserId"]])
             + random.choice([0, 0, 0, 0, late, random.randint(0, late)]),
             random.random(),
         )
         for item in coming
     ]
     coming = [coming[number] for number in sorted(range(len(coming)), key=order.__getitem__)]
-    return DrawnCalls(drawing.events, drawing.reports, coming, until + 900_000)
+    return DrawnCalls(drawing.events, drawing.reports, coming, begin, until + 900_000)
 
 
 class _Drawing:
@@ -141,7 +143,7 @@ class _Drawing:
             )
 
 
-def _time(item: tuple[bool, dict[str, Any]]) -> int:
-    told, posted = item
-    time: int = posted["EventInfo"]["EventMsTs"] if told else posted["SentMs"]
+def _time(item: tuple[str, dict[str, Any]]) -> int:
+    kind, posted = item
+    time: int = posted["EventInfo"]["EventMsTs"] if kind == "event" else posted["SentMs"]
     return time

@@ -15,9 +15,10 @@ from services.processor.intake import QualityIntake, QualityRecord, take_events
 from services.processor.recompute import Recomputer
 from services.processor.records import event_row, task_row
 from services.processor.touching import Toucher
+from services.processor.usage.jobs import AvUsage, TasksUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from services.processor.store import Store
     from services.runtime.journal import Entry
@@ -50,6 +51,7 @@ class Worker:
         self.toucher = Toucher(self.journal, 1)  # type: ignore[arg-type]
         self._intake = QualityIntake(store, self.toucher, Thresholds(), samples_a_part=20)
         self._recomputer = Recomputer(store, self.toucher)
+        self._usage = AvUsage(), TasksUsage()
 
     async def take(self, records: Iterable[tuple[int, int, list[dict[str, Any]]]]) -> None:
         """Take in (partition, offset, reports as posted)."""
@@ -60,17 +62,27 @@ class Worker:
 
     async def take_events(self, sdk_app_id: int, *posted: dict[str, Any], offset: int = 0) -> None:
         """Take in events as posted, in the order of their offsets."""
-        records = [read_event(sdk_app_id, msgspec.json.encode(event), 0) for event in posted]
-        await take_events(
-            self._store,
-            self.toucher,
-            [(record, event_row(record, 0, number)) for number, record in enumerate(records, offset)],
-        )
+        await self.take_many_events({sdk_app_id: list(enumerate(posted, offset))})
+
+    async def take_many_events(self, posted: Mapping[int, Iterable[tuple[int, dict[str, Any]]]]) -> None:
+        """Take in (offset, event as posted) of applications at once."""
+        records = [
+            (read_event(app, msgspec.json.encode(event), 0), offset)
+            for app, events in posted.items()
+            for offset, event in events
+        ]
+        rows = [(record, event_row(record, 0, offset)) for record, offset in records]
+        await take_events(self._store, self.toucher, rows)
 
     async def take_tasks(self, sdk_app_id: int, *posted: dict[str, Any]) -> None:
         """Take in task intervals as posted."""
         records = [read_task(sdk_app_id, msgspec.json.encode(interval), 0) for interval in posted]
         await self._store.insert("task_intervals", [task_row(record) for record in records])
+
+    async def compute_usage(self) -> None:
+        """Do what the clock does for usage."""
+        for job in self._usage:
+            await job.run(self._store)
 
     async def recompute(self) -> None:
         """Do what was touched."""

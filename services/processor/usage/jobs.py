@@ -24,13 +24,39 @@ _SINCE = "{since:DateTime64(6, 'UTC')}"
 _NOW = "{now:DateTime64(3, 'UTC')}"
 _SLOTS = "arrayMap(number -> HourTime + INTERVAL 5 * number MINUTE, range(12))"
 
-# Which (room, user, five minutes) may have changed: something was computed, or an open stay went on.
-_DIRTY = f"""
+_USER = "SdkAppId, RoomId, RoomIdType, UserId"
+_BEFORE = "arrayMap(number -> FirstTime - INTERVAL 10 * number SECOND, range(1, 11))"
+_AROUND = """arrayMap(at -> toDateTime(at, 'UTC'), range(
+    toUnixTimestamp(toStartOfFiveMinutes(FirstTime - INTERVAL 100 SECOND)),
+    toUnixTimestamp(LastTime + INTERVAL 100 SECOND), 300))"""
+
+# Users who reported: from when to when.
+_HEARD = f"""
+SELECT {_USER}, min(BucketTime) AS FirstTime, max(BucketTime) AS LastTime FROM user_10s
+WHERE ComputedTime >= {_SINCE} AND ReportedMs > 0 GROUP BY {_USER}
+"""
+
+# Those of them who had been silent before: an open stay of theirs may have been over for long, or without an end.
+_SILENT_BEFORE = f"""
+SELECT {_USER} FROM heard WHERE ({_USER}) NOT IN (
+    SELECT {_USER} FROM (SELECT {_USER}, arrayJoin({_BEFORE}) AS BucketTime FROM heard)
+    WHERE (BucketTime, {_USER}) IN (
+        SELECT BucketTime, {_USER} FROM user_10s
+        WHERE ReportedMs > 0 AND (SdkAppId, BucketTime) IN (SELECT SdkAppId, arrayJoin({_BEFORE}) FROM heard)))
+"""
+
+# Which (room, user, five minutes) may have changed: something was computed, an open stay went on, or what was reported
+# moved the end of an open stay.
+_CHANGED = f"""
 SELECT SdkAppId, toStartOfFiveMinutes(BucketTime) AS SlotTime, RoomId, RoomIdType, UserId FROM user_10s
 WHERE ComputedTime >= {_SINCE}
 UNION DISTINCT
 SELECT SdkAppId, arrayJoin({_SLOTS}) AS SlotTime, RoomId, RoomIdType, UserId FROM presence
-WHERE (ComputedTime >= {_SINCE} OR (ExitTime IS NULL AND HourTime >= toStartOfHour({_SINCE}))) AND SlotTime < {_NOW}
+WHERE SlotTime < {_NOW} AND (ComputedTime >= {_SINCE} OR ExitTime IS NULL AND (
+    HourTime >= toStartOfHour({_SINCE}) AND SlotTime >= toStartOfFiveMinutes({_SINCE})
+    OR ({_USER}) IN ({_SILENT_BEFORE})))
+UNION DISTINCT
+SELECT SdkAppId, arrayJoin({_AROUND}) AS SlotTime, RoomId, RoomIdType, UserId FROM heard
 """
 
 # Nothing is computed anew from facts that are gone.
@@ -68,7 +94,7 @@ LEFT JOIN (
 
 AV_USAGE = f"""
 INSERT INTO av_usage_5m ({_KEY}, AudioMs, HdMs, FhdMs, TwoKMs, TwoKPlusMs, UnreportedMs, ComputedTime)
-WITH changed AS ({_DIRTY}), dirty AS ({_KNOWN})
+WITH heard AS ({_HEARD}), changed AS ({_CHANGED}), dirty AS ({_KNOWN})
 SELECT {_KEY}, greatest(0, sum(StayMs) - sum(Hd + Fhd + TwoK + TwoKPlus)), sum(Hd), sum(Fhd), sum(TwoK),
     sum(TwoKPlus), greatest(0, sum(StayMs) - sum(Reported)), now64(6, 'UTC')
 FROM (
