@@ -59,7 +59,7 @@ chaos-callbacks: setup ## kill -9 of dispatcher, Kafka and ClickHouse, 100 times
 test-oracle: setup ## 3,000 drawn scenarios against the oracle, 100 by real processes (about 20 minutes)
 	ORACLE_SCENARIOS=3000 ORACLE_SEED=$(or $(SEED),1) ORACLE_PROCESSES=100 \
 	  $(BIN)/pytest tests/integration/test_oracle.py tests/integration/test_calls_oracle.py tests/integration/test_usage_oracle.py \
-	  tests/integration/test_processor_workers.py --timeout=0 $(ARGS)
+	  tests/integration/test_planted_faults.py tests/integration/test_processor_workers.py --timeout=0 $(ARGS)
 
 bench-dispatcher: setup ## CPU time and rate of callbacks, beside aiohttp alone and Celery (ARGS="--row dispatcher --row bare")
 	$(BIN)/python -m tests.bench.dispatcher $(ARGS)

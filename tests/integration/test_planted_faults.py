@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from importlib import import_module
@@ -213,12 +214,14 @@ USAGE = {
     "sound is not relayed": Fault(
         "usage.tasks", "(output.video_bitrate or 0) + (output.audio_bitrate or 0)", "(output.video_bitrate or 0)"
     ),
-    "a shorter interval counts": Fault(
-        "usage.jobs", "FROM task_intervals FINAL INNER JOIN", "FROM task_intervals INNER JOIN"
-    ),
     "rows of tasks that are wrong stay": Fault("usage.jobs", "if tuple(key) not in right_slots]", "if False]"),
     "only the new interval's own slot is computed": Fault("usage.jobs", "start - start % SLOT_MS)", "start)"),
 }
+
+
+def some(faults: dict[str, Fault]) -> dict[str, Fault]:
+    """Every fifth, which is what the suite has time for; all of them in `make test-oracle`."""
+    return faults if "ORACLE_SCENARIOS" in os.environ else dict(list(faults.items())[::5])
 
 
 @contextmanager
@@ -254,13 +257,13 @@ async def test_the_oracle_finds_the_fault(store: Store, fault: Fault) -> None:
         await _check_all(store, SEEDS, worker_type, calm=not fault.restless)
 
 
-@pytest.mark.parametrize("fault", CALLS.values(), ids=CALLS.keys())
+@pytest.mark.parametrize("fault", some(CALLS).values(), ids=some(CALLS).keys())
 async def test_the_oracle_of_calls_finds_the_fault(store: Store, fault: Fault) -> None:
     with planted(fault) as worker_type, pytest.raises(AssertionError, match=r"\(key, found, expected\)"):
         await check_calls(store, TOGETHER, next(_apps), worker_type, hasty=True)
 
 
-@pytest.mark.parametrize("fault", USAGE.values(), ids=USAGE.keys())
+@pytest.mark.parametrize("fault", some(USAGE).values(), ids=some(USAGE).keys())
 async def test_the_oracle_of_usage_finds_the_fault(store: Store, fault: Fault) -> None:
     with planted(fault) as worker_type, pytest.raises(AssertionError, match=r"\(key, found, expected\)"):
         await check_usage(store, TOGETHER, next(_apps), worker_type, hasty=True)
