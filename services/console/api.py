@@ -11,6 +11,7 @@ from aiohttp import web
 
 from services.console import sse
 from services.console.buckets import BUCKET_MS, POINTS, at_point, bucket_of, dense, latest, window_start
+from services.console.described import keys_and_callbacks
 from services.console.parameters import MAX_TIME_MS, answer, application_of, number, text
 
 if TYPE_CHECKING:
@@ -168,24 +169,12 @@ def _bound_send_buffer(request: web.Request) -> None:
 
 def masked(application: Application) -> dict[str, Any]:
     """An application for people to see: that there are keys, not which."""
-    callback = application.callback
     return {
         "SdkAppId": application.sdk_app_id,
         "Name": application.name,
         "Status": application.status,
         "CreatedTime": application.created_ms,
-        "SDKSecretKey": "*****",
-        "CallbackKey": "*****" if application.callback_key else "",
-        "NextCallbackKey": "*****" if application.next_callback_key else "",
-        "WebhookSecret": "*****" if application.webhook_secret else "",
-        "NextWebhookSecret": "*****" if application.next_webhook_secret else "",
-        "RoomCallbackUrl": callback.room_url,
-        "MediaCallbackUrl": callback.media_url,
-        "RecordingCallbackUrl": callback.recording_url,
-        "RelayCallbackUrl": callback.relay_url,
-        "GroupCallbackUrls": callback.group_urls,
-        "CallbackSchedule": callback.schedule,
-        "CallbackRate": callback.rate,
+        **keys_and_callbacks(application, with_keys=False),
     }
 
 

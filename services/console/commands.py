@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.applications import CallbackSchedule, MonitoringEdition
 from services.commandline import data_option, json_option, one_line_errors, print_document, print_json
+from services.console.described import keys_and_callbacks
 from services.console.publisher import publish_newest
 from services.console.rules import GROUPS_WITH_OWN_FIELD, RuleBroken, check_user_id
 from services.console.store import (
@@ -268,28 +269,12 @@ def secret_of(option: str | None) -> str | None:
 
 def describe(application: Application, *, with_keys: bool) -> dict[str, Any]:
     """An application with the vendor's field names."""
-    callback = application.callback
-
-    def shown(key: str) -> str:
-        return key if with_keys or not key else "*****"
-
     return {
         "SdkAppId": application.sdk_app_id,
         "Name": application.name,
         "Status": application.status,
         "CreateTime": date(application.created_ms // 1000),
-        "SDKSecretKey": shown(application.secret_key),
-        "CallbackKey": shown(application.callback_key),
-        "NextCallbackKey": shown(application.next_callback_key),
-        "WebhookSecret": shown(application.webhook_secret),
-        "NextWebhookSecret": shown(application.next_webhook_secret),
-        "RoomCallbackUrl": callback.room_url,
-        "MediaCallbackUrl": callback.media_url,
-        "RecordingCallbackUrl": callback.recording_url,
-        "RelayCallbackUrl": callback.relay_url,
-        "GroupCallbackUrls": callback.group_urls,
-        "CallbackSchedule": callback.schedule,
-        "CallbackRate": callback.rate,
+        **keys_and_callbacks(application, with_keys=with_keys),
         "MonitoringEdition": application.monitoring_edition,
         "UtcOffsetMinutes": application.utc_offset_minutes,
     }

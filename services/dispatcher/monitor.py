@@ -55,51 +55,45 @@ class Monitor:
     def changed(self, key: EndpointKey, circuit: Circuit) -> None:
         """An endpoint was parked, or is not any more."""
         meters = self._of(key)
-        sdk_app_id, url = key
-        now_ms = self._clock()
-        message: dict[str, Any] = {"SdkAppId": sdk_app_id, "Url": shown(url), "Dispatcher": self._instance}
+        sdk_app_id, url = key[0], shown(key[1])
         if circuit.parked_ms:
             meters.parked.inc()
             last = circuit.last
-            message |= {
-                "Event": "endpoint parked",
-                "Failures": circuit.failures,
-                "FailingSince": _time(circuit.since_ms),
-                "ErrorClass": last.error_class,
-                "Status": last.status,
-            }
             log.warning(
                 "endpoint parked",
                 sdk_app_id=sdk_app_id,
-                url=shown(url),
+                url=url,
                 failures=circuit.failures,
                 error_class=last.error_class,
                 status=last.status,
                 error=last.error,
             )
+            self._tell(
+                key,
+                "endpoint parked",
+                Failures=circuit.failures,
+                FailingSince=_time(circuit.since_ms),
+                ErrorClass=last.error_class,
+                Status=last.status,
+            )
         elif circuit.gone:
             meters.parked.dec()
-            message |= {"Event": "endpoint gone"}
-            log.info("a parked endpoint is not used any more", sdk_app_id=sdk_app_id, url=shown(url))
+            log.info("a parked endpoint is not used any more", sdk_app_id=sdk_app_id, url=url)
+            self._tell(key, "endpoint gone")
         else:
             meters.parked.dec()
-            message |= {"Event": "endpoint open again"}
-            log.info("endpoint open again", sdk_app_id=sdk_app_id, url=shown(url))
-        self._notify({**message, "Time": _time(now_ms)})
+            log.info("endpoint open again", sdk_app_id=sdk_app_id, url=url)
+            self._tell(key, "endpoint open again")
 
     def disabled(self, key: EndpointKey) -> None:
         """An endpoint said that it is gone."""
-        sdk_app_id, url = key
-        log.warning("endpoint disabled", sdk_app_id=sdk_app_id, url=shown(url))
-        self._notify(
-            {
-                "SdkAppId": sdk_app_id,
-                "Url": shown(url),
-                "Dispatcher": self._instance,
-                "Event": "endpoint disabled",
-                "Time": _time(self._clock()),
-            }
-        )
+        log.warning("endpoint disabled", sdk_app_id=key[0], url=shown(key[1]))
+        self._tell(key, "endpoint disabled")
+
+    def _tell(self, key: EndpointKey, event: str, **more: Any) -> None:
+        """Let the operator know."""
+        about = {"SdkAppId": key[0], "Url": shown(key[1]), "Dispatcher": self._instance, "Event": event}
+        self._notify({**about, **more, "Time": _time(self._clock())})
 
     def _of(self, key: EndpointKey) -> _Meters:
         meters = self._meters.get(key)

@@ -140,7 +140,7 @@ class HttpSender:
                 await _read(exchange.content, answer)
         except TimeoutError:
             answer.error_class, answer.error = "timeout", f"no complete answer within {self._timeout_s:g} s"
-            if await self._stuck_by_us(target.request.url.raw_host or ""):
+            if await self._resolver.stuck_by_us(target.request.url.raw_host or ""):
                 answer.error_class, answer.error = "own-dns", "no name server answered in time"
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, RuntimeError) as error:
             answer.error_class, answer.error = classify(error), str(error)[:MAX_STORED_RESPONSE]
@@ -162,11 +162,8 @@ class HttpSender:
             self._targets[url] = target
         return target
 
-    async def _stuck_by_us(self, host: str) -> bool:
-        return isinstance(self._resolver, ThreadResolver) and await self._resolver.stuck_by_us(host)
-
     async def _look_up_failed_by_us(self, error: BaseException) -> bool:
-        if not isinstance(error, aiohttp.ClientConnectorDNSError) or not isinstance(self._resolver, ThreadResolver):
+        if not isinstance(error, aiohttp.ClientConnectorDNSError):
             return False
         return await self._resolver.failed_by_us(error.host, error.os_error)
 

@@ -22,6 +22,7 @@ from schemas.touched import Touched
 from services.processor import metrics
 from services.processor.exceptions import Thresholds
 from services.processor.intake import QualityIntake, QualityRecord, take_events
+from services.processor.portions import portions
 from services.processor.records import delivery_row, event_row, task_row
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ _AT_ONCE = 5_000
 """Records that are collected at most. Reports come in large ones when there is much to catch up with, and in many small
 ones when there is not: a bound on their number alone would be too high for the ones or too low for the others."""
 _BYTES_A_TURN = 24 << 20
+"""Of records that are handled together: enough to be worth an insert, and little enough for memory."""
 _BUFFERED = 200
 """Records that Faust keeps beside those that are collected."""
 _PAUSE_S = 1.0
@@ -80,7 +82,7 @@ def build_app(settings: Settings, instance: str, store: Store, toucher: Toucher,
     def agent(topic: str, within_s: float, handle: Callable[[Sequence[Any]], Awaitable[None]]) -> None:
         async def work(stream: Any) -> AsyncIterator[None]:
             async for events in stream.noack_take(_AT_ONCE, within=within_s):
-                for turn in _turns(events):
+                for turn in portions(events, _bytes_of, _BYTES_A_TURN):
                     metrics.RECORDS.labels(topic).inc(len(turn))
                     await _until_done(topic, handle, turn)
                     for event in turn:
@@ -114,23 +116,15 @@ def build_app(settings: Settings, instance: str, store: Store, toucher: Toucher,
     return app
 
 
-def _turns(events: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Records that are handled together: so many that an insert is worth it, and that they fit into memory."""
-    first = size = 0
-    for number, event in enumerate(events):
-        size += len(event.value or b"")
-        if size >= _BYTES_A_TURN:
-            yield events[first : number + 1]
-            first, size = number + 1, 0
-    if first < len(events):
-        yield events[first:]
-
-
 _batches = msgspec.json.Decoder(ReportBatch)
 _events = msgspec.json.Decoder(EventRecord)
 _tasks = msgspec.json.Decoder(TaskRecord)
 _deliveries = msgspec.json.Decoder(DeliveryAttempt)
 _touched = msgspec.json.Decoder(Touched)
+
+
+def _bytes_of(event: Any) -> int:
+    return len(event.value or b"")
 
 
 def _quality_of(event: Any) -> QualityRecord:

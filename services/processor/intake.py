@@ -11,6 +11,7 @@ import structlog
 from services.processor import metrics
 from services.processor.calls import ROOM_EVENTS
 from services.processor.memory import SessionMemory, Turn
+from services.processor.portions import portions
 from services.processor.quality import QUALITY_TABLES, EpisodeMemory, QualityFacts, longest
 from services.processor.reload import reload
 from services.processor.tables import UNFIT
@@ -18,7 +19,7 @@ from services.processor.vanished import Heard, buckets_of_late
 from services.runtime.clock import now_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from schemas.events import EventRecord
     from schemas.reports import AcceptedReport
@@ -58,7 +59,7 @@ class QualityIntake:
         """Return when all that follows from the records is in ClickHouse or on its way in Kafka."""
         turn = Turn()
         parts: list[QualityFacts] = []
-        for part in _parts(records, self._samples_a_part):
+        for part in portions(records, _samples_of, self._samples_a_part):
             parts.append(self._take_part(turn, part))
             await asyncio.sleep(0)
         if not parts:
@@ -128,17 +129,8 @@ def calls_of(wanted: Mapping[SessionKey, Iterable[int]]) -> Calls:
     return calls
 
 
-def _parts(records: Iterable[QualityRecord], samples_a_part: int) -> Iterator[list[QualityRecord]]:
-    part: list[QualityRecord] = []
-    samples = 0
-    for record in records:
-        part.append(record)
-        samples += sum(len(report.samples) for report in record.reports)
-        if samples >= samples_a_part:
-            yield part
-            part, samples = [], 0
-    if part:
-        yield part
+def _samples_of(record: QualityRecord) -> int:
+    return sum(len(report.samples) for report in record.reports)
 
 
 def _facts_of(records: Iterable[QualityRecord]) -> QualityFacts:

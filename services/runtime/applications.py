@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from schemas.applications import Application, ApplicationRecord
 from schemas.topics import APPLICATIONS
+from services.runtime.following import TopicFollower
 from services.runtime.secrets import SecretBox, SecretKeyError
 
 if TYPE_CHECKING:
@@ -76,29 +73,14 @@ def open_application(record: ApplicationRecord, box: SecretBox) -> Application:
     )
 
 
-class ApplicationTable:
-    """Applications by SdkAppId, followed from the first record of the topic on.
-
-    `ready` turns true when the topic has been read to the end that it had at the start; until then an application
-    that is not found may simply not have been read yet. A broker that goes away is waited for.
-    """
+class ApplicationTable(TopicFollower):
+    """Applications by SdkAppId. Until it is `ready`, one that is not found may simply not have been read yet."""
 
     def __init__(self, settings: Settings, *, on_change: Callable[[Application], None] | None = None) -> None:
-        self._settings = settings
+        super().__init__(settings, APPLICATIONS, self._apply_record, on_ready=self._tell_ready)
         self._box = SecretBox.from_settings(settings)
         self._applications: dict[int, Application] = {}
         self._on_change = on_change
-        self._ready = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether the topic has been read to its end once."""
-        return self._ready.is_set()
-
-    async def wait_ready(self) -> None:
-        """Return when `ready`."""
-        await self._ready.wait()
 
     def get(self, sdk_app_id: int) -> Application | None:
         """The application, None where it is unknown or deleted."""
@@ -110,57 +92,10 @@ class ApplicationTable:
         alive = [application for application in self._applications.values() if application.status != "deleted"]
         return sorted(alive, key=lambda application: (application.created_ms, application.sdk_app_id))
 
-    async def start(self) -> None:
-        """Begin to follow the topic."""
-        self._task = asyncio.create_task(self._follow_for_ever(), name="application table")
+    def _tell_ready(self) -> None:
+        log.info("application table ready", applications=len(self._applications))
 
-    async def stop(self) -> None:
-        """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _follow_for_ever(self) -> None:
-        while True:
-            try:
-                await self._follow()
-            except (KafkaError, OSError) as error:
-                log.warning("application topic out of reach, trying again", error=str(error))
-                await asyncio.sleep(1)
-
-    async def read(self) -> None:
-        """Read the topic to the end that it has now, instead of following it. Raises `KafkaError`."""
-        await self._follow(once=True)
-
-    async def _follow(self, *, once: bool = False) -> None:
-        partition = TopicPartition(APPLICATIONS.name, 0)
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka_bootstrap,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            fetch_max_wait_ms=250,
-        )
-        try:
-            await consumer.start()
-            consumer.assign([partition])
-            await consumer.seek_to_beginning(partition)
-            end = (await consumer.end_offsets([partition]))[partition]
-            while True:
-                if not self.ready and await consumer.position(partition) >= end:
-                    self._ready.set()
-                    if once:
-                        return
-                    log.info("application table ready", applications=len(self._applications))
-                for records in (await consumer.getmany(timeout_ms=250)).values():
-                    for record in records:
-                        if record.value is not None:
-                            self._apply(record.value)
-        finally:
-            await consumer.stop()
-
-    def _apply(self, value: bytes) -> None:
+    def _apply_record(self, value: bytes) -> None:
         try:
             application = open_application(_decoder.decode(value), self._box)
         except (msgspec.DecodeError, SecretKeyError) as error:

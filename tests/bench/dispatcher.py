@@ -25,7 +25,8 @@ from services.dispatcher.signing import request_headers
 from services.runtime.clock import now_ms
 from services.runtime.topics import ensure_topics
 from tests.bench import callbacks
-from tests.bench.place import AT_MOST_S, Place, Used, count_up, cpu_s, place, tree
+from tests.bench.measuring import cpu_s, install, tree
+from tests.bench.place import AT_MOST_S, Place, Used, count_up, place
 from tests.bench.receiver import ReceiverProcess
 from tests.support.clickhouse import free_port
 from tests.support.lag import drained
@@ -93,21 +94,12 @@ async def row_bare(count: int) -> Used:
     return used
 
 
-def install(folder: Path) -> str:
-    """An interpreter that has Celery. Raises `CalledProcessError` where it cannot be had."""
-    uv = str(Path(sys.executable).with_name("uv"))
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
-    python = str(folder / "bin" / "python")
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, "msgspec", *CELERY], check=True)
-    return python
-
-
 async def row_celery(count: int) -> Used | None:
     """Celery's workers with requests; Redis's CPU time is not counted."""
     with ReceiverProcess() as receiver, contextlib.ExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         try:
-            python = install(folder / "env")
+            python = install(folder / "env", *CELERY)
         except subprocess.CalledProcessError:
             click.echo("celery                            cannot be installed here")
             return None

@@ -22,6 +22,7 @@ from schemas.topics import QUALITY, TOUCHED
 from services.runtime.clock import now_ms
 from services.runtime.topics import ensure_topics
 from tests.bench.load import SAMPLES_A_REPORT, records, rounds
+from tests.bench.measuring import cpu_s, tree
 from tests.support.clickhouse import ClickHouseServer, free_port
 from tests.support.kafka import KafkaBroker
 from tests.support.lag import group_lag
@@ -147,9 +148,9 @@ class Pipeline:
     def cpu(self) -> Cpu:
         """CPU seconds so far."""
         return Cpu(
-            sum(_cpu_s(psutil.Process(pid)) for pid in self._pids()),
-            _cpu_s(psutil.Process(self.clickhouse.process.pid)) if self.clickhouse.process else 0.0,
-            _cpu_s(_broker(self.kafka)),
+            cpu_s(*(psutil.Process(pid) for pid in self._pids())),
+            cpu_s(psutil.Process(self.clickhouse.process.pid)) if self.clickhouse.process else 0.0,
+            cpu_s(_broker(self.kafka)),
         )
 
     def memory_mb(self) -> float:
@@ -158,9 +159,7 @@ class Pipeline:
 
     async def seen(self) -> list[int]:
         """Samples that each processor has done in its life."""
-        return [
-            await asyncio.to_thread(_metric, worker.url, "roompulse_processor_samples_total") for worker in self.workers
-        ]
+        return [await asyncio.to_thread(_metric, worker.url, SEEN) for worker in self.workers]
 
     async def statements(self) -> list[Statement]:
         """What the first processor has waited for, the longest first."""
@@ -234,16 +233,10 @@ def first_ms_of(rooms: int, users: int, samples: int) -> int:
     return (now_ms() - 10_000 * (1 + samples // (rooms * users * SAMPLES_A_REPORT))) // 10_000 * 10_000
 
 
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
-
-
 def _broker(kafka: KafkaBroker) -> psutil.Process:
     """The broker itself, which may be the child of what started it."""
     assert kafka.process is not None
-    process = psutil.Process(kafka.process.pid)
-    return [process, *process.children(recursive=True)][-1]
+    return tree(kafka.process.pid)[-1]
 
 
 def _metrics(url: str) -> list[str]:

@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import psutil
-
+from tests.bench.measuring import cpu_s, tree
 from tests.bench.receiver import ReceiverProcess
 from tests.support.clickhouse import ClickHouseServer, free_port
 from tests.support.kafka import KafkaBroker
@@ -18,6 +17,8 @@ from tests.support.stack import ServiceProcess, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import psutil
 
 AT_MOST_S = 600.0
 
@@ -58,17 +59,6 @@ class Place(NamedTuple):
         owner = owners[name]
         assert owner.process is not None
         return tree(owner.process.pid)
-
-
-def cpu_s(*processes: psutil.Process) -> float:
-    """CPU seconds so far, those of children that ended not included."""
-    times = [process.cpu_times() for process in processes]
-    return sum(each.user + each.system for each in times)
-
-
-def tree(pid: int) -> list[psutil.Process]:
-    """A process and all that it started."""
-    return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
 
 
 @contextlib.contextmanager

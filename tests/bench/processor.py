@@ -21,6 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from schemas.topics import QUALITY
 from tests.bench.load import APP, records, rounds, singles
+from tests.bench.measuring import install
 from tests.bench.pipeline import first_ms_of, pipeline, producing
 
 if TYPE_CHECKING:
@@ -139,17 +140,6 @@ def run_script(command: Sequence[str], cwd: Path) -> Row | str:
     return (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:90]
 
 
-def install(folder: Path, package: str | None) -> str:
-    """An interpreter that has the package. Raises `CalledProcessError` where it cannot be had."""
-    if package is None:
-        return sys.executable
-    uv = str(Path(sys.executable).with_name("uv"))
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
-    python = str(folder / "bin" / "python")
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, "msgspec", package], check=True)
-    return python
-
-
 def judged(found: Stutter | None, told: Mapping[str, int]) -> str:
     """How what was found compares with what the load says."""
     if found is None:
@@ -192,7 +182,7 @@ async def measure(rows: Sequence[str], rooms: int, users: int, samples: int, sin
             for framework, (script, package) in FRAMEWORKS.items():
                 if framework in rows:
                     try:
-                        python = install(folder / framework, package)
+                        python = sys.executable if package is None else install(folder / framework, package)
                     except subprocess.CalledProcessError:
                         results[framework] = "cannot be installed here"
                         continue

@@ -9,11 +9,9 @@ import pytest
 from playwright.async_api import expect
 
 from services.console.web.build import build
-from services.runtime.clickhouse import migrate
-from tests.integration.dispatching import World, room_event
+from tests.integration.dispatching import World, callback_stack, room_event
 from tests.support.clickhouse import free_port
 from tests.support.receiver import Receiver, reply
-from tests.support.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from schemas.applications import Application
     from tests.support.clickhouse import ClickHouseServer
     from tests.support.kafka import KafkaBroker
+    from tests.support.stack import Stack
 
 WAIT_MS = 30_000
 HOSTILE = '<img src=x onerror=alert(1)>"\u202e'
@@ -35,20 +34,7 @@ async def stack(
     tmp_path_factory: pytest.TempPathFactory, kafka: KafkaBroker, clickhouse: ClickHouseServer
 ) -> AsyncIterator[Stack]:
     build()
-    stack = Stack(
-        tmp_path_factory.mktemp("stack"),
-        kafka=kafka,
-        clickhouse=clickhouse,
-        ROOMPULSE_KAFKA_PARTITIONS="4",
-        ROOMPULSE_CALLBACK_TIMEOUT_S="1",
-        ROOMPULSE_CALLBACK_RETRY_INTERVAL_S="0.3",
-        ROOMPULSE_CALLBACK_RETRY_WINDOW_S="0.5",
-    )
-    await migrate(stack.settings)
-    async with World(stack.settings):
-        pass
-    with stack:
-        stack.start("dispatcher", "processor", "console")
+    async with callback_stack(tmp_path_factory.mktemp("stack"), kafka, clickhouse, retry_window_s=0.5) as stack:
         yield stack
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,17 +18,25 @@ from schemas.retries import RetryRecord
 from schemas.topics import DEAD_LETTERS, DELIVERIES, EVENTS, RETRIES
 from services.console.publisher import publish_applications
 from services.console.store import ApplicationStore
+from services.dispatcher.consumer import GROUP
+from services.dispatcher.recovery import committed
 from services.dispatcher.service import run
+from services.runtime.clickhouse import migrate
 from services.runtime.clock import now_ms
 from services.runtime.settings import Settings
 from services.runtime.topics import ensure_topics
 from tests.support.clickhouse import free_port
+from tests.support.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from aiokafka import ConsumerRecord
+
     from schemas.applications import Application
+    from tests.support.clickhouse import ClickHouseServer
+    from tests.support.kafka import KafkaBroker
 
 
 def settings_for(bootstrap: str, data: Path, **changes: Any) -> Settings:
@@ -50,6 +59,28 @@ def settings_for(bootstrap: str, data: Path, **changes: Any) -> Settings:
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment with which a process has these settings."""
     return {f"ROOMPULSE_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}
+
+
+@asynccontextmanager
+async def callback_stack(
+    data: Path, kafka: KafkaBroker, clickhouse: ClickHouseServer, *, retry_window_s: float
+) -> AsyncIterator[Stack]:
+    """Processes that send callbacks and show what became of them, with short times."""
+    stack = Stack(
+        data,
+        kafka=kafka,
+        clickhouse=clickhouse,
+        ROOMPULSE_KAFKA_PARTITIONS="4",
+        ROOMPULSE_CALLBACK_TIMEOUT_S="1",
+        ROOMPULSE_CALLBACK_RETRY_INTERVAL_S="0.3",
+        ROOMPULSE_CALLBACK_RETRY_WINDOW_S=str(retry_window_s),
+    )
+    await migrate(stack.settings)
+    async with World(stack.settings):
+        pass
+    with stack:
+        stack.start("dispatcher", "processor", "console")
+        yield stack
 
 
 class World:
@@ -104,6 +135,10 @@ class World:
 
     async def records(self, topic: str) -> list[tuple[str, bytes | None]]:
         """Everything in a topic, as (key, value)."""
+        return [((record.key or b"").decode(), record.value) for record in await self.read(topic)]
+
+    async def read(self, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
+        """Everything in a topic."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap, auto_offset_reset="earliest")
         await consumer.start()
         try:
@@ -115,10 +150,10 @@ class World:
             consumer.assign(partitions)
             await consumer.seek_to_beginning(*partitions)
             ends = await consumer.end_offsets(partitions)
-            found: list[tuple[str, bytes | None]] = []
+            found: list[ConsumerRecord[bytes, bytes]] = []
             while any([await consumer.position(tp) < end for tp, end in ends.items()]):
                 for records in (await consumer.getmany(timeout_ms=100)).values():
-                    found += [((record.key or b"").decode(), record.value) for record in records]
+                    found += records
             return found
         finally:
             await consumer.stop()
@@ -143,10 +178,32 @@ class World:
         return rows
 
     async def lane(self, sdk_app_id: int) -> dict[str, RetryRecord]:
+        """What waits of an application in the retry lane, by delivery id."""
+        return {key: record for key, record in (await self.lanes()).items() if record.event.sdk_app_id == sdk_app_id}
+
+    async def lanes(self) -> dict[str, RetryRecord]:
         """What waits in the retry lane, by delivery id."""
         last = dict(await self.records(RETRIES.name))
-        waiting = {key: msgspec.json.decode(value, type=RetryRecord) for key, value in last.items() if value}
-        return {key: record for key, record in waiting.items() if record.event.sdk_app_id == sdk_app_id}
+        return {key: msgspec.json.decode(value, type=RetryRecord) for key, value in last.items() if value}
+
+    async def unfinished(self) -> list[EventRecord]:
+        """The events of which Kafka does not know that their callbacks have come to an end."""
+        records = await self.read(EVENTS.name)
+        partitions = {TopicPartition(EVENTS.name, record.partition) for record in records}
+        commits = await committed(self.settings, GROUP, list(partitions))
+        found = [record.event for record in (await self.lanes()).values()]
+        for tp in partitions:
+            watermark, metadata = commits.get(tp, (0, ""))
+            # Read here by its own means: bit i stands for offset watermark + i.
+            beyond = int.from_bytes(base64.b64decode(metadata.removeprefix("1:")), "little")
+            found += [
+                msgspec.json.decode(record.value or b"", type=EventRecord)
+                for record in records
+                if record.partition == tp.partition
+                and record.offset >= watermark
+                and not beyond >> (record.offset - watermark) & 1
+            ]
+        return found
 
     async def lane_empty(self, sdk_app_id: int) -> None:
         """Return when nothing of an application waits in the retry lane."""

@@ -18,13 +18,11 @@ from schemas.callbacks import sign
 from schemas.deliveries import delivery_id
 from services.cli import main
 from services.console.store import new_webhook_secret
-from services.runtime.clickhouse import migrate
 from services.runtime.clock import now_ms
-from tests.integration.dispatching import World, event_of, room_event
+from tests.integration.dispatching import World, callback_stack, event_of, room_event
 from tests.support.clickhouse import free_port
 from tests.support.proxy import Proxy
 from tests.support.receiver import Receiver, reply
-from tests.support.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from schemas.events import EventRecord
     from tests.support.clickhouse import ClickHouseServer
     from tests.support.kafka import KafkaBroker
+    from tests.support.stack import Stack
 
 WAIT_S = 60.0
 DOCS = Path(__file__).parents[2] / "docs"
@@ -43,20 +42,7 @@ MEDIA_STARTED = {"EventGroupId": 2, "EventType": 201}
 async def stack(
     tmp_path_factory: pytest.TempPathFactory, kafka: KafkaBroker, clickhouse: ClickHouseServer
 ) -> AsyncIterator[Stack]:
-    stack = Stack(
-        tmp_path_factory.mktemp("stack"),
-        kafka=kafka,
-        clickhouse=clickhouse,
-        ROOMPULSE_KAFKA_PARTITIONS="4",
-        ROOMPULSE_CALLBACK_TIMEOUT_S="1",
-        ROOMPULSE_CALLBACK_RETRY_INTERVAL_S="0.3",
-        ROOMPULSE_CALLBACK_RETRY_WINDOW_S="1",
-    )
-    await migrate(stack.settings)
-    async with World(stack.settings):
-        pass
-    with stack:
-        stack.start("dispatcher", "processor", "console")
+    async with callback_stack(tmp_path_factory.mktemp("stack"), kafka, clickhouse, retry_window_s=1) as stack:
         yield stack
 
 

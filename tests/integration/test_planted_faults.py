@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
-from importlib import import_module
 from itertools import count
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -16,6 +13,7 @@ import pytest
 from tests.oracle.check import check
 from tests.oracle.check_calls import check_calls
 from tests.oracle.check_usage import check_usage
+from tests.support import planting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from services.processor.store import Store
     from tests.support.processing import Worker
 
-ROOT = Path(__file__).parents[2]
 CHAIN = [
     *(
         f"services.processor.{name}"
@@ -226,29 +223,9 @@ def some(faults: dict[str, Fault]) -> dict[str, Fault]:
 
 @contextmanager
 def planted(fault: Fault) -> Iterator[type[Worker]]:
-    """The processor with a fault in it; everybody else keeps the right one."""
-    right = {name: import_module(name) for name in CHAIN}
-    try:
-        for name in CHAIN:
-            path = ROOT / f"{name.replace('.', '/')}.py"
-            source = path.read_text("utf-8")
-            if name == f"services.processor.{fault.module}":
-                assert source.count(fault.right) == 1, "the place of the fault has moved"
-                source = source.replace(fault.right, fault.wrong)
-            module = ModuleType(name)
-            _put(name, module)
-            exec(compile(source, path, "exec"), module.__dict__)
+    """The processor with a fault in it."""
+    with planting.planted(CHAIN, f"services.processor.{fault.module}", fault.right, fault.wrong):
         yield sys.modules["tests.support.processing"].Worker
-    finally:
-        for name, module in right.items():
-            _put(name, module)
-
-
-def _put(name: str, module: ModuleType) -> None:
-    """Where `import` looks for it, and where `from package import module` does."""
-    sys.modules[name] = module
-    package, _, last = name.rpartition(".")
-    setattr(sys.modules[package], last, module)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())

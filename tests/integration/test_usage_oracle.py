@@ -5,24 +5,22 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.oracle.check_usage import check_usage
+from tests.oracle.seeds import runs
 from tests.support.processing import Worker
 
 if TYPE_CHECKING:
     from services.processor.store import Store
 
-SCENARIOS = int(os.environ.get("ORACLE_SCENARIOS", "60"))
-FIRST_SEED = int(os.environ.get("ORACLE_SEED", "1"))
-TOGETHER = 60
-"""Scenarios of one run, each an application."""
+RUNS = runs(60, together=60)
+"""Each scenario is an application of its own."""
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("first", range(FIRST_SEED, FIRST_SEED + SCENARIOS, TOGETHER))
-async def test_every_millisecond_is_charged_as_the_oracle_says(store: Store, first: int) -> None:
-    await check_usage(store, range(first, min(first + TOGETHER, FIRST_SEED + SCENARIOS)), 1_620_000_000 + first, Worker)
+@pytest.mark.parametrize("seeds", RUNS, ids=lambda seeds: str(seeds.start))
+async def test_every_millisecond_is_charged_as_the_oracle_says(store: Store, seeds: range) -> None:
+    await check_usage(store, seeds, 1_620_000_000 + seeds.start, Worker)

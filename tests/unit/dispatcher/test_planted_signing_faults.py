@@ -12,9 +12,6 @@ import json
 import re
 import sys
 from contextlib import contextmanager
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -22,6 +19,7 @@ import pytest
 from msgspec import Raw
 
 from schemas.applications import CallbackConfig
+from tests.support import planting
 from tests.support.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
     from tests.support.receiver import Received
 
-ROOT = Path(__file__).parents[3]
 CHAIN = [
     "schemas.callbacks",
     "services.dispatcher.signing",
@@ -153,29 +150,10 @@ FAULTS = {
 
 @contextmanager
 def planted(fault: Fault) -> Iterator[None]:
-    """The modules with a fault in one of them; everybody else keeps the right ones."""
-    right = {name: import_module(name) for name in CHAIN}
-    try:
-        for name in CHAIN:
-            path = ROOT / f"{name.replace('.', '/')}.py"
-            source = path.read_text("utf-8")
-            if name.rpartition(".")[2] == fault.module:
-                assert source.count(fault.right) == 1, "the place of the fault has moved"
-                source = source.replace(fault.right, fault.wrong)
-            module = ModuleType(name)
-            _put(name, module)
-            exec(compile(source, path, "exec"), module.__dict__)
+    """The modules with a fault in one of them."""
+    module = next((name for name in CHAIN if name.endswith(f".{fault.module}")), "")
+    with planting.planted(CHAIN, module, fault.right, fault.wrong):
         yield
-    finally:
-        for name, module in right.items():
-            _put(name, module)
-
-
-def _put(name: str, module: ModuleType) -> None:
-    """Where `import` looks for it, and where `from package import module` does."""
-    sys.modules[name] = module
-    package, _, last = name.rpartition(".")
-    setattr(sys.modules[package], last, module)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
