@@ -55,6 +55,8 @@ class Endpoint:
         """Events with the answers of 200 that went out whole."""
         self.duplicates = 0
         """Requests for an event whose 200 the dispatcher had received before."""
+        self.may_repeat: set[str] | None = None
+        """Events that a dispatcher which begins anew cannot know to be delivered; None: that is not looked at."""
         self._received: set[str] = set()
         self._last: dict[int, str] = {}
         """By the sender's port, the event whose 200 went there last."""
@@ -95,6 +97,8 @@ class Endpoint:
         event = msgspec.json.decode(read.event_info, type=_Info).user_id
         if event in self._received:
             self.duplicates += 1
+            if self.may_repeat is not None and event not in self.may_repeat:
+                self.wrong.append(f"{event}: repeated although Kafka had its end")
         if not sign_matches(KEY, body, headers.get("sign", "")):
             self.wrong.append(f"{event}: Sign")
         now = time.monotonic()

@@ -153,6 +153,7 @@ class Rounds:
 
     def _kill(self, victims: tuple[Victim, ...]) -> None:
         dispatcher = self._stack.services["dispatcher"]
+        self.endpoint.may_repeat = None
         if "dispatcher" in victims:
             assert dispatcher.process is not None
             dispatcher.process.send_signal(signal.SIGSTOP)
@@ -165,11 +166,11 @@ class Rounds:
 
     async def _revive(self, victims: tuple[Victim, ...]) -> None:
         await asyncio.sleep(self._random.random())
-        # Whoever comes first has to wait for the others.
-        if "dispatcher" in victims:
-            self._stack.services["dispatcher"].launch()
         if "kafka" in victims:
             await asyncio.to_thread(self._stack.kafka.start)
+        if "dispatcher" in victims:
+            self.endpoint.may_repeat = {event.user_id or "" for event in await self._world.unfinished()}
+            self._stack.services["dispatcher"].launch()
         if "clickhouse" in victims:
             await asyncio.to_thread(self._stack.clickhouse.start)
 
