@@ -252,4 +252,7 @@ def _tp(partition: Partition) -> TopicPartition:
 
 
 def _waiting(partitions: Iterable[Partition]) -> int:
-    return sum(len(partition.lane) + sum(map(len, partition.overflow.values())) for partition in partitions)
+    return sum(
+        len(partition.lane) + len(partition.dormant) + sum(map(len, partition.overflow.values()))
+        for partition in partitions
+    )

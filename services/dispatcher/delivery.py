@@ -86,8 +86,8 @@ class Delivery:
         """Done when the write to the lane that is under way is."""
 
     @classmethod
-    def of_record(cls, record: RetryRecord, partition: Partition, now_ms: int, *, excused: bool = True) -> Delivery:
-        """A callback as the retry lane holds it; `excused`: nobody was there to try since it was due."""
+    def of_record(cls, record: RetryRecord, partition: Partition, now_ms: int) -> Delivery:
+        """A callback as the retry lane holds it."""
         delivery = cls(record.event, partition, record.source_offset, record.accepted_ms, now_ms)
         delivery.callback_ts = record.callback_ts
         delivery.attempts = record.attempts
@@ -96,8 +96,6 @@ class Delivery:
         delivery.due_ms = record.due_ms
         delivery.since_ms = record.taken_ms or now_ms
         delivery.in_lane = True
-        if record.attempts and excused:
-            delivery.excuse(now_ms)
         return delivery
 
     @property

@@ -23,6 +23,7 @@ from services.dispatcher.recovery import event_number, retries
 from services.dispatcher.replay import is_replay
 from services.dispatcher.scheduler import Endpoint, Scheduler
 from services.dispatcher.timers import Alarm, RetryTimers
+from services.dispatcher.waker import FAR_MS, Waker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -116,7 +117,7 @@ class Dispatcher:
             disabled=disabled,
             clock=clock,
             on_landed=self._scheduler.finished,
-            on_wait=self._timers.add,
+            on_wait=self._wait,
             on_done=self._leave,
         )
         self._patience = Patience(
@@ -129,20 +130,21 @@ class Dispatcher:
             run=self._run,
             on_surplus=self._make_way,
         )
+        self._waker = Waker(lane_reader=lane_reader, occupancy=self._occupancy, clock=clock, on_awake=self._awake)
         self._unrouted: list[Delivery] = []
         """First attempts of applications that are not known yet, in the order of their events."""
 
     def adopt(self, partition: Partition) -> None:
         """Go on with the callbacks that an earlier owner left in the retry lane."""
         self._patience.adopt(partition)
-        for delivery in sorted(partition.lane.values(), key=lambda delivery: delivery.offset):
-            self._route(delivery)
-            self._timers.add(delivery)
+        for (sdk_app_id, group), found in partition.found_again.items():
+            partition.dormant.add_all((sdk_app_id, self._url_of(sdk_app_id, group)), found)
         for (sdk_app_id, group), offsets in partition.found.items():
             key = (sdk_app_id, self._url_of(sdk_app_id, group))
             partition.overflow[key] = Backlog(sorted([*partition.overflow.get(key, ()), *offsets]))
             self._note_written(partition, offsets[-1])
         partition.found.clear()
+        partition.found_again.clear()
 
     def take(self, partition: Partition, records: list[ConsumerRecord[bytes, bytes]]) -> None:
         """Begin with the events of some records of a partition."""
@@ -198,6 +200,24 @@ class Dispatcher:
         else:
             self._route(delivery)
             self._scheduler.submit(delivery)
+
+    def _wait(self, delivery: Delivery) -> None:
+        """Let a callback wait for its next attempt: in memory where that is soon, or where the lane lacks something."""
+        partition = delivery.partition
+        known = delivery.lane_offset >= 0 and delivery.moving is None and not (delivery.owed or delivery.our_faults)
+        if not known or delivery.due_ms - self._clock() < FAR_MS:
+            self._timers.add(delivery)
+            return
+        partition.dormant.add((delivery.event.sdk_app_id, delivery.url), delivery.due_ms, delivery.lane_offset)
+        delivery.done = True
+        partition.lane.pop(delivery.delivery_id, None)
+        self._leave(delivery)
+
+    def _awake(self, delivery: Delivery) -> None:
+        """Wait in memory for an attempt that is near."""
+        delivery.partition.lane[delivery.delivery_id] = delivery
+        self._route(delivery)
+        self._timers.add(delivery)
 
     def _retry(self, delivery: Delivery) -> None:
         """Queue a further attempt."""
@@ -311,6 +331,7 @@ class Dispatcher:
                 await self._patience.give_up_in_lane(partition)
             except KafkaError as error:
                 log.warning("the retry lane cannot be read, trying again", error=repr(error))
+            await self._waker.wake(partition)
             for key, backlog in list(partition.overflow.items()):
                 room = self._occupancy.room(key)
                 if partition.draining:
@@ -331,17 +352,16 @@ class Dispatcher:
         now_ms = self._clock()
         loaded = []
         for offset, value in values:
-            delivery = Delivery.of_record(retries.decode(value), partition, now_ms, excused=False)
+            delivery = Delivery.of_record(retries.decode(value), partition, now_ms)
             delivery.lane_offset = offset
             delivery.weight = weight_of(value)
             loaded.append(delivery)
         partition.overflow[key].drop(covered)
         for delivery in sorted(loaded, key=lambda delivery: delivery.offset):
-            partition.lane[delivery.delivery_id] = delivery
             if delivery.attempts:
-                self._route(delivery)
-                self._timers.add(delivery)
+                self._awake(delivery)
             else:
+                partition.lane[delivery.delivery_id] = delivery
                 self._submit(delivery)
 
     def application_changed(self, application: Application) -> None:

@@ -24,6 +24,8 @@ LOAD_BYTES = 4 << 20
 _MARKS_OF_A_SPAN = 60
 _READ_AT_MOST_S = 5.0
 _MAX_RECORDS = 500
+_LEAP = 2_000
+"""So many records that nobody asked for are read rather than leapt over, which costs a request of its own."""
 
 
 class Backlog:
@@ -135,6 +137,10 @@ class LaneReader:
                             found.append((record.offset, record.value))
                             size += len(record.value)
                 position = await self._consumer.position(tp)
+                following = bisect_left(offsets, position)
+                if following < len(offsets) and offsets[following] - position > _LEAP:
+                    position = offsets[following]
+                    self._consumer.seek(tp, position)
         finally:
             self._consumer.unsubscribe()
         covered = bisect_left(offsets, position)

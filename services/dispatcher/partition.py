@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.dispatcher.dormant import Dormant
 from services.dispatcher.recent import RecentEvents
 from services.dispatcher.tracker import OffsetTracker
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class Partition:
     """Offsets, the memory of recent events, and the callbacks of one partition.
 
-    A callback is in `pending` while its event's offset waits for it, in `lane` while the retry lane holds it, in
-    `overflow` while nothing but the retry lane does.
+    A callback is in `pending` while its event's offset waits for it, in `lane` while the retry lane holds it too, in
+    `overflow` or `dormant` while nothing but the retry lane does.
     """
 
     def __init__(self, number: int, lane_number: int) -> None:
@@ -34,12 +35,15 @@ class Partition:
         self.lane: dict[str, Delivery] = {}
         """By delivery id."""
         self.overflow: dict[EndpointKey, Backlog] = {}
+        self.dormant = Dormant()
         self.adopted_ms = 0
         """Since when this dispatcher has it."""
         self.marks: dict[CallbackSchedule, Marks] = {}
         """When the lane was written how far, as finely as each schedule needs it."""
         self.found: dict[tuple[int, int], list[int]] = {}
         """First attempts that an earlier owner left in the lane: their offsets by SdkAppId and event group."""
+        self.found_again: dict[tuple[int, int], list[int]] = {}
+        """The same for further attempts, `packed`."""
         self.tasks: set[asyncio.Task[None]] = set()
         """Attempts and writes under way."""
         self.ready = False
@@ -72,4 +76,6 @@ class Partition:
         self.pending_weight = 0
         self.lane.clear()
         self.overflow.clear()
+        self.dormant.clear()
         self.found.clear()
+        self.found_again.clear()

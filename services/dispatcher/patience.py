@@ -124,7 +124,7 @@ class Patience:
                 waiting.drop(1)
         for offset, value in values:
             key = found[offset]
-            delivery = Delivery.of_record(retries.decode(value), partition, now_ms, excused=False)
+            delivery = Delivery.of_record(retries.decode(value), partition, now_ms)
             delivery.weight = weight_of(value)
             delivery.url = key[1]
             partition.lane[delivery.delivery_id] = delivery

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -14,7 +15,7 @@ from msgspec import Struct
 from schemas.deliveries import delivery_id
 from schemas.retries import RetryRecord
 from schemas.topics import EVENTS, RETRIES
-from services.dispatcher.delivery import Delivery, weight_of
+from services.dispatcher.dormant import packed
 from services.dispatcher.recent import REMEMBERED_MS, RecentEvents
 from services.dispatcher.tracker import OffsetTracker
 
@@ -46,6 +47,7 @@ class _Waiting(Struct, rename="pascal"):
     source_partition: int
     event: _Event
     attempts: int = 0
+    due_ms: int = 0
 
 
 _identities = msgspec.json.Decoder(_Identity)
@@ -53,6 +55,9 @@ _waitings = msgspec.json.Decoder(_Waiting)
 retries = msgspec.json.Decoder(RetryRecord)
 
 
+_ATTEMPTED = packed(1, 0)
+_AT_A_TIME = 10_000
+"""So many at a time, so that the group's heart goes on beating."""
 _PLACE_BITS = 24
 _PLACE_MASK = (1 << _PLACE_BITS) - 1
 
@@ -72,6 +77,7 @@ async def recover(settings: Settings, group: str, partitions: Iterable[Partition
         partition.recent = RecentEvents()
         partition.lane.clear()
         partition.found.clear()
+        partition.found_again.clear()
     commits = await committed(settings, group, list(by_number))
     reader = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap,
@@ -85,7 +91,7 @@ async def recover(settings: Settings, group: str, partitions: Iterable[Partition
         await reader.start()
         starts = await _starts(reader, by_number, commits)
         since = await _remember(reader, by_number, starts, clock)
-        await _read_lanes(reader, list(by_number.values()), since, clock)
+        await _read_lanes(reader, list(by_number.values()), since)
     finally:
         await reader.stop()
     return {partition.number: starts[tp] for tp, partition in by_number.items()}
@@ -169,52 +175,46 @@ async def _remember(
     return min(since.values())
 
 
-async def _read_lanes(reader: AIOKafkaConsumer, partitions: list[Partition], since_ms: int, clock: Clock) -> None:
+async def _read_lanes(reader: AIOKafkaConsumer, partitions: list[Partition], since_ms: int) -> None:
     """Read the callbacks that wait. Of the records of one callback the last one counts.
 
-    Only those that were attempted come into memory; of the others, of which there may be a great many, the offsets do.
+    There may be a great many: only their offsets come into memory, with the due times of those that were attempted.
     """
     owners = {partition.number: partition for partition in partitions}
     lanes = [TopicPartition(RETRIES.name, number) for number in {partition.lane_number for partition in partitions}]
     reader.assign(lanes)
     await reader.seek_to_beginning(*lanes)
     targets = await reader.end_offsets(lanes)
-    attempted: dict[int, bytes] = {}
-    fresh: dict[int, int] = {}
-    """Offsets, together with an index into `places`; numbers, since they take little room."""
+    waiting: dict[int, int] = {}
+    """Due time (0 before the first attempt) and offset, together with an index into `places`."""
     places: dict[tuple[int, int, int], int] = {}
 
     def keep(_: TopicPartition, record: Any) -> None:
         name = int(record.key, 16)
-        attempted.pop(name, None)
-        fresh.pop(name, None)
+        waiting.pop(name, None)
         if record.value is None:
             return
-        waiting = _waitings.decode(record.value)
-        owner = owners.get(waiting.source_partition)
+        found = _waitings.decode(record.value)
+        owner = owners.get(found.source_partition)
         if owner is None:
             return
         # Its event may come once more, if the crash was before the commit.
         if record.timestamp >= since_ms:
             owner.recent.seen(event_number(record.key), record.timestamp)
-        if waiting.attempts:
-            attempted[name] = record.value
-        else:
-            event = waiting.event
-            place = places.setdefault((owner.number, event.sdk_app_id, event.event_group_id), len(places))
-            fresh[name] = record.offset << _PLACE_BITS | place
+        event = found.event
+        place = places.setdefault((owner.number, event.sdk_app_id, event.event_group_id), len(places))
+        due_ms = max(1, found.due_ms) if found.attempts else 0
+        waiting[name] = packed(due_ms, record.offset) << _PLACE_BITS | place
 
     await _read_up_to(reader, targets, keep)
-    now_ms = clock()
-    for value in attempted.values():
-        record = retries.decode(value)
-        owner = owners[record.source_partition]
-        delivery = owner.lane[record.delivery_id] = Delivery.of_record(record, owner, now_ms)
-        delivery.weight = weight_of(value)
-    found = list(places)
-    for entry in fresh.values():
-        number, sdk_app_id, group = found[entry & _PLACE_MASK]
-        owners[number].found.setdefault((sdk_app_id, group), []).append(entry >> _PLACE_BITS)
+    where = list(places)
+    for number, entry in enumerate(waiting.values()):
+        source, sdk_app_id, group = where[entry & _PLACE_MASK]
+        found = entry >> _PLACE_BITS
+        owner = owners[source]
+        (owner.found if found < _ATTEMPTED else owner.found_again).setdefault((sdk_app_id, group), []).append(found)
+        if number % _AT_A_TIME == 0:
+            await asyncio.sleep(0)
     for owner in partitions:
         for offsets in owner.found.values():
             offsets.sort()

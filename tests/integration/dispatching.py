@@ -186,6 +186,17 @@ class World:
         last = dict(await self.records(RETRIES.name))
         return {key: msgspec.json.decode(value, type=RetryRecord) for key, value in last.items() if value}
 
+    async def wait_in_lane(self, *records: RetryRecord) -> None:
+        """Let the retry lane have other records of callbacks that are in it."""
+        partitions = await self._producer.partitions_for(RETRIES.name)
+        for record in records:
+            await self._producer.send_and_wait(
+                RETRIES.name,
+                key=record.delivery_id.encode(),
+                value=msgspec.json.encode(record),
+                partition=record.source_partition % len(partitions),
+            )
+
     async def unfinished(self) -> list[EventRecord]:
         """The events of which Kafka does not know that their callbacks have come to an end."""
         records = await self.read(EVENTS.name)

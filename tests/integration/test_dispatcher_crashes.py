@@ -11,10 +11,12 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
 from services.dispatcher.sender import USER_AGENT
+from services.runtime.clock import now_ms
 from tests.integration.dispatching import World, environment_of, room_event, settings_for
 from tests.support.clickhouse import free_port
 from tests.support.receiver import Receiver, hang, reply
@@ -221,6 +223,41 @@ async def test_what_memory_has_no_room_for_waits_in_kafka(
     for room in range(50):
         of_room = [starts[number] for number in range(room, 1500, 50)]
         assert of_room == sorted(of_room)
+
+
+async def test_what_waits_for_hours_takes_no_memory(world: World, receiver: Receiver) -> None:
+    settings = world.settings.model_copy(update={"callback_durable_base_s": 0.1, "callback_durable_cap_s": 3600.0})
+    busy = reply(503, headers=(("Retry-After", "3600"),))
+    far = await world.application(room_url=receiver.script("/far", busy), schedule="durable")
+    near = await world.application(room_url=receiver.script("/near", reply(503), reply()), schedule="durable")
+    async with world.dispatcher(settings):
+        await world.publish(*(room_event(far, 1 + number % 50, f"u{number}") for number in range(1000)))
+        await world.attempts_when(far.sdk_app_id, lambda rows: len(rows) == 1000)
+        # There is nothing else to do.
+        await _metric_is("roompulse_callbacks_in_memory", 0)
+        await _metric_is("roompulse_callbacks_in_lane", 1000)
+    async with world.dispatcher(settings):
+        await world.publish(room_event(near, 1))
+        await receiver.wait_for(lambda: len(receiver.at("/near")) == 2)
+        await _metric_is("roompulse_callbacks_in_memory", 0)
+        await _metric_is("roompulse_callbacks_in_lane", 1000)
+    # Nobody was there when they were due, among others that were not.
+    lane = await world.lane(far.sdk_app_id)
+    late = [record for record in lane.values() if int((record.event.user_id or "u")[1:]) % 100 == 7]
+    assert len(late) == 10
+    receiver.script("/far", reply())
+    await world.wait_in_lane(*(msgspec.structs.replace(record, due_ms=now_ms()) for record in late))
+    async with world.dispatcher(settings):
+        await world.attempts_when(far.sdk_app_id, lambda rows: len(rows) == 1010)
+        await _metric_is("roompulse_callbacks_in_lane", 990)
+    assert len(receiver.at("/far")) == 1010
+    assert {user_of(request) for request in receiver.at("/far")[1000:]} == {record.event.user_id for record in late}
+
+
+async def _metric_is(name: str, value: float) -> None:
+    async with asyncio.timeout(30):
+        while REGISTRY.get_sample_value(name) != value:
+            await asyncio.sleep(0.05)
 
 
 async def test_dispatchers_share_the_work_and_take_over(world: World, receiver: Receiver) -> None:

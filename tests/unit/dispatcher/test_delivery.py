@@ -19,7 +19,10 @@ def attempted(attempts: int, first_attempt_ms: int, due_ms: int) -> Delivery:
 def restarted(delivery: Delivery, now_ms: int) -> Delivery:
     """The same callback, as another dispatcher finds it in the lane."""
     value = msgspec.json.encode(delivery.to_record())
-    return Delivery.of_record(msgspec.json.decode(value, type=RetryRecord), partition_of(), now_ms)
+    found = Delivery.of_record(msgspec.json.decode(value, type=RetryRecord), partition_of(), now_ms)
+    if found.attempts:
+        found.excuse(now_ms)
+    return found
 
 
 def test_the_first_time_is_that_of_the_record() -> None:
