@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -140,6 +141,7 @@ class DispatcherService:
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """Deliver callbacks until `stopping` is set."""
     _allow_many_connections()
+    _collect_seldom()
     service = DispatcherService(settings)
     app = web.Application()
     add_health_routes(app, service.readiness)
@@ -184,6 +186,13 @@ async def _load(dispatcher: Dispatcher, consumer: EventConsumer) -> None:
     while True:
         await asyncio.sleep(_LOAD_S)
         await dispatcher.load(consumer.partitions)
+
+
+def _collect_seldom() -> None:
+    """Look for cycles, of which callbacks leave few, a hundred times less often: a twentieth of a callback's CPU time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 def _allow_many_connections() -> None:

