@@ -189,7 +189,7 @@ async def _load(dispatcher: Dispatcher, consumer: EventConsumer) -> None:
 
 
 def _collect_seldom() -> None:
-    """Look for cycles, of which callbacks leave few, a hundred times less often: a twentieth of a callback's CPU time."""
+    """Look for cycles seldom: callbacks leave few, and looking took a twentieth of their CPU time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
