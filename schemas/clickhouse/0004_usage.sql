@@ -79,16 +79,44 @@ GROUP BY SdkAppId, SlotTime, Service, Free
 HAVING AudioMs + HdMs + FhdMs + TwoKMs + TwoKPlusMs > 0
 COMMENT 'Usage of an application by service: av, recording, mix-h264, mix-h265, delivery; milliseconds for five minutes';
 
-CREATE VIEW IF NOT EXISTS {database}.usage_day AS
-SELECT SdkAppId, toDate(SlotTime + toIntervalMinute({offset_minutes:Int16})) AS Day, Service, Free,
+CREATE VIEW IF NOT EXISTS {database}.usage_1d AS
+SELECT u.SdkAppId AS SdkAppId, toDate(u.SlotTime + toIntervalMinute(a.UtcOffsetMinutes)) AS Day, u.Service AS Service,
+    u.Free AS Free,
     toUInt64(ceil(sum(u.AudioMs) / 60000)) AS AudioMin,
     toUInt64(ceil(sum(u.HdMs) / 60000)) AS HdMin,
     toUInt64(ceil(sum(u.FhdMs) / 60000)) AS FhdMin,
     toUInt64(ceil(sum(u.TwoKMs) / 60000)) AS TwoKMin,
     toUInt64(ceil(sum(u.TwoKPlusMs) / 60000)) AS TwoKPlusMin
 FROM {database}.usage_5m AS u
+LEFT JOIN (SELECT SdkAppId, UtcOffsetMinutes FROM {database}.applications FINAL) AS a ON u.SdkAppId = a.SdkAppId
 GROUP BY SdkAppId, Day, Service, Free
-COMMENT 'Usage by service in minutes, rounded up, of days that begin offset_minutes before midnight UTC';
+COMMENT 'Usage by service in minutes, rounded up, of the application''s own days';
+
+CREATE VIEW IF NOT EXISTS {database}.usage_deductions AS
+SELECT SdkAppId, Day, SlotTime, Service, Tier, Turn, Minutes, Minutes * MonthlyRatio AS MonthlyMinutes
+FROM
+(
+    SELECT SdkAppId, Day, SlotTime, Service, Tiers[Number] AS Tier, (Numbered - 1) * 5 + Number AS Turn,
+        if(Service = 'av', Ratios[Number], 0) AS MonthlyRatio,
+        sum(Ms) OVER day AS DayMs,
+        toUInt64(ceil(DayMs / 60000)) - toUInt64(ceil((DayMs - Ms) / 60000)) AS Minutes
+    FROM
+    (
+        SELECT u.SdkAppId AS SdkAppId, toDate(u.SlotTime + toIntervalMinute(a.UtcOffsetMinutes)) AS Day,
+            u.SlotTime AS SlotTime, u.Service AS Service, [u.AudioMs, u.HdMs, u.FhdMs, u.TwoKMs, u.TwoKPlusMs] AS TierMs,
+            ['audio', 'hd', 'fhd', '2k', '2k+'] AS Tiers, [1, 4, 9, 16, 36] AS Ratios,
+            transform(u.Service, ['av', 'recording'], [1, 2], 3) AS Numbered
+        FROM {database}.usage_5m AS u
+        LEFT JOIN (SELECT SdkAppId, UtcOffsetMinutes FROM {database}.applications FINAL) AS a ON u.SdkAppId = a.SdkAppId
+        WHERE NOT u.Free AND u.Service IN ('av', 'recording', 'mix-h264', 'mix-h265')
+    )
+    ARRAY JOIN TierMs AS Ms, arrayEnumerate(TierMs) AS Number
+    WINDOW day AS (
+        PARTITION BY SdkAppId, Day, Service, Number ORDER BY SlotTime ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    )
+)
+WHERE Minutes > 0
+COMMENT 'What five minutes take from packages: by what they raise the day''s minutes, rounded up, of a service and tier';
 
 CREATE VIEW IF NOT EXISTS {database}.room_usage AS
 SELECT SdkAppId, SlotTime, RoomId, RoomIdType, sum(u.AudioMs) AS AudioMs, sum(u.HdMs) AS HdMs, sum(u.FhdMs) AS FhdMs, sum(u.TwoKMs) AS TwoKMs, sum(u.TwoKPlusMs) AS TwoKPlusMs
@@ -116,3 +144,18 @@ FROM
 GROUP BY SdkAppId, SlotTime, Free
 HAVING RelayedMs > 0
 COMMENT 'Relay of all tasks together for five minutes: the largest mean of ten seconds, and how long';
+
+CREATE VIEW IF NOT EXISTS {database}.relay_bandwidth_1d AS
+SELECT b.SdkAppId AS SdkAppId, toDate(b.SlotTime + toIntervalMinute(a.UtcOffsetMinutes)) AS Day, b.Free AS Free,
+    max(b.PeakBitsPerSecond) AS PeakBitsPerSecond, sum(b.RelayedMs) AS RelayedMs
+FROM {database}.relay_bandwidth_5m AS b
+LEFT JOIN (SELECT SdkAppId, UtcOffsetMinutes FROM {database}.applications FINAL) AS a ON b.SdkAppId = a.SdkAppId
+GROUP BY SdkAppId, Day, Free
+COMMENT 'Relay of all tasks together on the application''s own days: the largest mean of ten seconds, and how long';
+
+CREATE VIEW IF NOT EXISTS {database}.relay_bandwidth_month AS
+SELECT SdkAppId, toStartOfMonth(Day) AS Month, Free, max(d.PeakBitsPerSecond) AS PeakBitsPerSecond,
+    sum(d.RelayedMs) AS RelayedMs
+FROM {database}.relay_bandwidth_1d AS d
+GROUP BY SdkAppId, Month, Free
+COMMENT 'Relay of all tasks together in the application''s own months, which are charged by their peak';

@@ -135,7 +135,7 @@ FROM
 GROUP BY SdkAppId, BucketTime
 COMMENT 'People and calls of an application by the hour: distinct users, entries, calls; peaks are in app_1h';
 
-CREATE VIEW IF NOT EXISTS {database}.scale_day AS
+CREATE VIEW IF NOT EXISTS {database}.scale_1d AS
 SELECT SdkAppId, Day, uniqExact(UserId) AS Users, countIf(toDate(EnterTime) = Day) AS Entries,
     uniqExact((RoomId, RoomIdType, CallTime)) AS Rooms
 FROM
@@ -144,16 +144,17 @@ FROM
         day -> toDate(day), range(toUInt32(toDate(EnterTime)), toUInt32(toDate(ExitTime)) + 1))) AS Day
     FROM
     (
-        SELECT SdkAppId, RoomId, RoomIdType, CallTime, UserId,
-            s.EnterTime + toIntervalMinute({offset_minutes:Int16}) AS EnterTime,
+        SELECT s.SdkAppId AS SdkAppId, s.RoomId AS RoomId, s.RoomIdType AS RoomIdType, s.CallTime AS CallTime,
+            s.UserId AS UserId, s.EnterTime + toIntervalMinute(a.UtcOffsetMinutes) AS EnterTime,
             greatest(
                 s.EnterTime, ifNull(s.ExitTime, now64(3, 'UTC')) - toIntervalMillisecond(1)
-            ) + toIntervalMinute({offset_minutes:Int16}) AS ExitTime
+            ) + toIntervalMinute(a.UtcOffsetMinutes) AS ExitTime
         FROM {database}.stays AS s
+        LEFT JOIN (SELECT SdkAppId, UtcOffsetMinutes FROM {database}.applications FINAL) AS a ON s.SdkAppId = a.SdkAppId
     )
 )
 GROUP BY SdkAppId, Day
-COMMENT 'People and calls of an application by the day that begins offset_minutes before midnight UTC';
+COMMENT 'People and calls of an application by its own days';
 
 CREATE VIEW IF NOT EXISTS {database}.network_delay_1h AS
 WITH 400 AS delay_ms

@@ -228,3 +228,38 @@ ALTER TABLE {database}.relay_bandwidth_5m
     COMMENT COLUMN Free 'To our own CDN (css), which costs nothing, or to another',
     COMMENT COLUMN PeakBitsPerSecond 'The largest mean of ten seconds of all relays together',
     COMMENT COLUMN RelayedMs 'Milliseconds of relay, those of several destinations added up';
+
+ALTER TABLE {database}.usage_1d
+    COMMENT COLUMN SdkAppId 'Application',
+    COMMENT COLUMN Day 'Day, as the application''s offset from UTC makes it',
+    COMMENT COLUMN Service 'av, recording, mix-h264, mix-h265 or delivery',
+    COMMENT COLUMN Free 'Whether it costs nothing',
+    COMMENT COLUMN AudioMin 'Minutes without a picture',
+    COMMENT COLUMN HdMin 'Minutes with up to 921,600 pixels together',
+    COMMENT COLUMN FhdMin 'Minutes with up to 2,073,600 pixels together',
+    COMMENT COLUMN TwoKMin 'Minutes with up to 3,686,400 pixels together',
+    COMMENT COLUMN TwoKPlusMin 'Minutes with more pixels';
+
+ALTER TABLE {database}.usage_deductions
+    COMMENT COLUMN SdkAppId 'Application',
+    COMMENT COLUMN Day 'Day, as the application''s offset from UTC makes it',
+    COMMENT COLUMN SlotTime 'Start of the five minutes',
+    COMMENT COLUMN Service 'av, recording, mix-h264 or mix-h265',
+    COMMENT COLUMN Tier 'audio, hd, fhd, 2k or 2k+',
+    COMMENT COLUMN Turn 'In which turn the free package pays: 1 to 5 av, 6 to 10 recording, 11 to 15 mix-transcoding',
+    COMMENT COLUMN Minutes 'Minutes that they take from the free package, or that are paid',
+    COMMENT COLUMN MonthlyMinutes 'Minutes that they take from a monthly package; 0 where it does not pay for the service';
+
+ALTER TABLE {database}.relay_bandwidth_1d
+    COMMENT COLUMN SdkAppId 'Application',
+    COMMENT COLUMN Day 'Day, as the application''s offset from UTC makes it',
+    COMMENT COLUMN Free 'To our own CDN (css), which costs nothing, or to others',
+    COMMENT COLUMN PeakBitsPerSecond 'The largest mean of ten seconds',
+    COMMENT COLUMN RelayedMs 'Milliseconds of relay, those of several destinations added up';
+
+ALTER TABLE {database}.relay_bandwidth_month
+    COMMENT COLUMN SdkAppId 'Application',
+    COMMENT COLUMN Month 'First day of the month, as the application''s offset from UTC makes it',
+    COMMENT COLUMN Free 'To our own CDN (css), which costs nothing, or to others',
+    COMMENT COLUMN PeakBitsPerSecond 'The largest mean of ten seconds, by which the month is charged',
+    COMMENT COLUMN RelayedMs 'Milliseconds of relay, those of several destinations added up';

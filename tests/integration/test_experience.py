@@ -372,13 +372,13 @@ async def test_people_and_calls_by_hour_and_day(application: Application) -> Non
         "ORDER BY BucketTime LIMIT 4"
     )
     assert hours == [(0, 3, 4, 3), (HOUR_MS, 1, 0, 1), (2 * HOUR_MS, 2, 1, 2), (3 * HOUR_MS, 1, 0, 1)]
-    days = (
-        "SELECT Users, Entries, Rooms FROM scale_day(offset_minutes = {}) WHERE SdkAppId = {{app:UInt32}} ORDER BY Day"
-    )
-    assert await application.rows(days.format(0)) == [(3, 5, 4), (1, 0, 1)]
+    days = "SELECT Users, Entries, Rooms FROM scale_1d WHERE SdkAppId = {app:UInt32} ORDER BY Day"
+    assert await application.rows(days) == [(3, 5, 4), (1, 0, 1)]
     # Days that begin at 01:00 and at 13:00 UTC; whoever leaves as a day begins was not in it.
-    assert await application.rows(days.format(-60)) == [(3, 5, 4)]
-    assert await application.rows(days.format(11 * 60)) == [(3, 4, 3), (2, 1, 2)]
+    for version, (offset, rows) in enumerate({-60: [(3, 5, 4)], 11 * 60: [(3, 4, 3), (2, 1, 2)]}.items(), 1):
+        row = (application.sdk_app_id, "lessons", "enabled", "premium", offset, 0, version)
+        await application._store.insert("applications", [row])
+        assert await application.rows(days) == rows
 
 
 async def test_network_delay(application: Application) -> None:
@@ -445,9 +445,7 @@ async def test_users_of_a_call_known_from_reports_alone(application: Application
 
 
 async def test_every_column_of_a_table_and_every_view_has_a_comment(application: Application) -> None:
-    names = (
-        "('session_media', 'session_times', 'call_users', 'joins', 'joins_1h', 'joins_1d', 'scale_1h', 'scale_day', "
-    )
+    names = "('session_media', 'session_times', 'call_users', 'joins', 'joins_1h', 'joins_1d', 'scale_1h', 'scale_1d', "
     names += "'network_delay_1h', 'abnormal_runs', 'abnormal_events', 'abnormal_experiences')"
     tables = await application.rows(
         f"SELECT name FROM system.tables WHERE database = currentDatabase() AND name IN {names} AND comment != ''"

@@ -31,6 +31,7 @@ class Application:
         self.sdk_app_id = next(_apps)
         self._worker = Worker(store)
         self._offset = 0
+        self._version = 0
 
     async def events(self, *events: tuple[int, int, str], room: int | str = 7, **info: Any) -> None:
         """(type, Unix ms, user) each."""
@@ -70,6 +71,13 @@ class Application:
             ):
                 await job.run(self.store)
                 await self._worker.recompute()
+
+    async def days(self, utc_offset_minutes: int) -> None:
+        """Let its days begin so many minutes before those of UTC."""
+        self._version += 1
+        await self.store.insert(
+            "applications", [(self.sdk_app_id, "lessons", "enabled", "premium", utc_offset_minutes, 0, self._version)]
+        )
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query with `{app:UInt32}`, times as Unix milliseconds less those of the test's start."""
@@ -148,8 +156,7 @@ async def test_three_anchors_and_a_screen_for_an_hour(application: Application) 
     await application.jobs()
     assert await application.minutes() == {("av", False): (60, 60, 0, 240, 0)}
     days = await application.rows(
-        "SELECT AudioMin, HdMin, FhdMin, TwoKMin, TwoKPlusMin FROM usage_day(offset_minutes = 480) "
-        "WHERE SdkAppId = {app:UInt32}"
+        "SELECT AudioMin, HdMin, FhdMin, TwoKMin, TwoKPlusMin FROM usage_1d WHERE SdkAppId = {app:UInt32}"
     )
     assert [sum(column) for column in zip(*days, strict=True)] == [60, 60, 0, 240, 0]
 
@@ -392,6 +399,122 @@ async def test_usage_of_a_room_has_its_robots_with_it(application: Application) 
     await application.jobs()
     found = await application.rows("SELECT RoomId, RoomIdType, AudioMs FROM room_usage WHERE SdkAppId = {app:UInt32}")
     assert found == [("7", 0, 90_000)]
+
+
+MIDNIGHT = T // (24 * HOUR_MS) * 24 * HOUR_MS
+
+
+async def slots(application: Application, kind: str, *used: tuple[int, tuple[int, int, int, int, int]]) -> None:
+    """Rows of task usage: (Unix ms of the five minutes, milliseconds by tier)."""
+    await application.store.insert(
+        "task_usage_5m",
+        [
+            (application.sdk_app_id, at // 1000, "t", kind, kind == "delivery", "", 0, "", "", *tiers, 0, number)
+            for number, (at, tiers) in enumerate(used)
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("offset", "days"),
+    [
+        (0, [(-1, 1, 0), (0, 1, 2)]),
+        (480, [(0, 2, 1), (1, 0, 1)]),
+        (-720, [(-1, 2, 1), (0, 0, 1)]),
+        (15, [(0, 2, 2)]),
+    ],
+)
+async def test_days_begin_where_the_application_says(
+    application: Application, offset: int, days: list[tuple[int, int, int]]
+) -> None:
+    await slots(
+        application,
+        "record",
+        (MIDNIGHT - 300_000, (30_000, 0, 0, 0, 0)),
+        (MIDNIGHT, (30_001, 1, 0, 0, 0)),
+        # From eight hours before midnight on it is the next day in UTC+8.
+        (MIDNIGHT + 57_600_000 - 300_000, (0, 1, 0, 0, 0)),
+        (MIDNIGHT + 57_600_000, (0, 59_999, 0, 0, 0)),
+    )
+    await application.days(offset)
+    found = await application.rows(
+        f"SELECT toInt32(Day) - {MIDNIGHT // (24 * HOUR_MS)}, AudioMin, HdMin FROM usage_1d "
+        "WHERE SdkAppId = {app:UInt32} ORDER BY Day"
+    )
+    assert found == days
+
+
+async def test_seconds_are_rounded_up_to_minutes_at_the_very_end(application: Application) -> None:
+    """5,000 s of sound and two tasks of as much: 250 minutes. Pictures of 3,500, 1,800 and 540 s: 59, 30 and 9."""
+    await slots(application, "record", (MIDNIGHT, (15_000_000, 0, 0, 0, 0)))
+    await slots(application, "web-record", (MIDNIGHT, (0, 3_500_000, 1_800_000, 0, 540_000)))
+    await slots(application, "mix-h264", *((MIDNIGHT + number * 300_000, (1_000, 0, 0, 0, 1)) for number in range(288)))
+    found = await application.rows(
+        "SELECT Service, AudioMin, HdMin, FhdMin, TwoKMin, TwoKPlusMin FROM usage_1d "
+        "WHERE SdkAppId = {app:UInt32} ORDER BY Service"
+    )
+    assert found == [("mix-h264", 5, 0, 0, 0, 1), ("recording", 250, 59, 30, 0, 9)]
+
+
+async def test_five_minutes_take_from_a_package_what_the_day_grew_by(application: Application) -> None:
+    """30, 20 and 40 seconds take 1, 0 and 1 minute; the next day begins anew."""
+    steps = [(MIDNIGHT, 30_000), (MIDNIGHT + 300_000, 20_000), (MIDNIGHT + 600_000, 40_000)]
+    await slots(application, "robot", *((at, (0, 0, ms, 0, 0)) for at, ms in steps))
+    await slots(application, "record", (MIDNIGHT + 900_000, (60_000, 0, 0, 0, 60_001)))
+    await slots(application, "mix-h265", (MIDNIGHT + 24 * HOUR_MS, (0, 1, 0, 0, 0)))
+    await slots(application, "delivery", (MIDNIGHT, (60_000, 0, 0, 0, 0)))
+    taken = (
+        "SELECT SlotTime, Service, Tier, Turn, Minutes, MonthlyMinutes FROM usage_deductions "
+        "WHERE SdkAppId = {app:UInt32} ORDER BY SlotTime, Turn"
+    )
+    first = MIDNIGHT - T
+    assert await application.rows(taken) == [
+        (first, "av", "fhd", 3, 1, 9),
+        (first + 600_000, "av", "fhd", 3, 1, 9),
+        (first + 900_000, "recording", "audio", 6, 1, 0),
+        (first + 900_000, "recording", "2k+", 10, 2, 0),
+        (first + 24 * HOUR_MS, "mix-h265", "hd", 12, 1, 0),
+    ]
+    # Days that begin five past midnight of UTC take apart what was together.
+    await application.days(-15)
+    assert [row[4] for row in await application.rows(taken)][:2] == [1, 1]
+    days = await application.rows(
+        "SELECT Day, sum(Minutes) FROM usage_deductions WHERE SdkAppId = {app:UInt32} AND Service = 'av' GROUP BY Day"
+    )
+    assert [minutes for _, minutes in days] == [2]
+
+
+async def test_a_monthly_package_gives_its_minutes_by_tier(application: Application) -> None:
+    await slots(application, "robot", (MIDNIGHT, (60_000,) * 5))
+    found = await application.rows(
+        "SELECT Tier, Turn, Minutes, MonthlyMinutes FROM usage_deductions WHERE SdkAppId = {app:UInt32} ORDER BY Turn"
+    )
+    ratios = {"audio": 1, "hd": 4, "fhd": 9, "2k": 16, "2k+": 36}
+    assert found == [(tier, number, 1, ratio) for number, (tier, ratio) in enumerate(ratios.items(), 1)]
+
+
+async def test_a_month_of_relay_is_charged_by_its_peak(application: Application) -> None:
+    begun = int(datetime(2026, 2, 1, tzinfo=UTC).timestamp())
+    relayed = [(begun - 3_600, 9_000_000), (begun, 30_000_000), (begun + 20 * 86_400, 40_000_000)]
+    await application.store.insert(
+        "relay_usage_10s",
+        [(application.sdk_app_id, at, "r", False, bits, 10_000, number) for number, (at, bits) in enumerate(relayed)],
+    )
+    # Two at a time are added up, and so is no time that is another's.
+    await application.store.insert(
+        "relay_usage_10s", [(application.sdk_app_id, begun, "s", False, 5_000_000, 5_000, 9)]
+    )
+    months = (
+        "SELECT toMonth(Month), PeakBitsPerSecond, RelayedMs FROM relay_bandwidth_month "
+        "WHERE SdkAppId = {app:UInt32} ORDER BY Month"
+    )
+    assert await application.rows(months) == [(1, 900_000, 10_000), (2, 4_000_000, 25_000)]
+    await application.days(480)
+    assert await application.rows(months) == [(2, 4_000_000, 35_000)]
+    days = await application.rows(
+        "SELECT toString(Day), PeakBitsPerSecond FROM relay_bandwidth_1d WHERE SdkAppId = {app:UInt32} ORDER BY Day"
+    )
+    assert days == [("2026-02-01", 3_500_000), ("2026-02-21", 4_000_000)]
 
 
 def _plain(value: Any) -> Any:

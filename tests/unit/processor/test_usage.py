@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from schemas.tasks import Robot, TaskInput, TaskInterval, TaskOutput
-from services.processor.usage.packages import pay
 from services.processor.usage.slots import SlotKey, TaskUsage, cut
 from services.processor.usage.tasks import Charge, charges
-from services.processor.usage.tiers import Tier, billable_minutes, deductions, tier_of
+from services.processor.usage.tiers import Tier, tier_of
 
 T = 1_795_000_200_000
 AUDIO, HD, FHD, TWO_K, TWO_K_PLUS = Tier
@@ -60,16 +59,6 @@ def test_three_anchors_and_a_screen() -> None:
     assert [tier_of(pixels) for pixels in (480 * 480 * 2, 480 * 480 * 3)] == [HD, HD]
 
 
-def test_seconds_are_rounded_up_to_minutes_at_the_very_end() -> None:
-    assert [billable_minutes(ms) for ms in (0, 1, 60_000, 60_001, 3_500_000)] == [0, 1, 1, 2, 59]
-
-
-def test_five_minutes_take_from_a_package_what_the_day_grew_by() -> None:
-    assert deductions([30_000, 20_000, 40_000]) == [1, 0, 1]
-    assert deductions([]) == []
-    assert sum(deductions([1] * 288)) == 1
-
-
 def test_a_recording_is_charged_by_all_that_it_receives() -> None:
     four = [(640, 360)] * 4
     assert kinds(interval("record", *four)) == [("record", HD, 1)]
@@ -92,12 +81,6 @@ def test_each_format_of_a_recording_is_charged() -> None:
 def test_a_recorded_page_is_charged_by_its_output(size: tuple[int, int], tier: Tier) -> None:
     page = interval("web-record", room_id=None, outputs=[TaskOutput(format="mp4", width=size[0], height=size[1])])
     assert kinds(page) == [("web-record", tier, 1)]
-
-
-def test_recordings_add_up_and_are_rounded_once() -> None:
-    """5,000 s of sound and two tasks of as much; pictures of 3,500, 1,800 and 540 s."""
-    assert billable_minutes(15_000_000) == 250
-    assert [billable_minutes(seconds * 1000) for seconds in (3_500, 1_800, 540)] == [59, 30, 9]
 
 
 H264 = TaskOutput(codec="h264", width=1280, height=720)
@@ -192,12 +175,3 @@ def test_time_is_cut_where_rows_begin() -> None:
         key: [10_000, 20_000, 0, 0, 0],
     }
     assert usage.slots[key].record_mode == "mixed"
-
-
-def test_packages_pay_in_order_and_with_their_ratio() -> None:
-    used: Any = {("av", AUDIO): 100, ("av", HD): 100, ("av", TWO_K_PLUS): 1, ("recording", HD): 50}
-    assert pay(used, 10_000, []) == (10_000 - 251, 0, {})
-    # The free package first, by service and tier; then the application's own, for audio and video alone.
-    assert pay(used, 150, [400]) == (0, 164, {("recording", HD): 50})
-    assert pay(used, 0, [100, 40]) == (0, 0, {("av", HD): 90, ("av", TWO_K_PLUS): 1, ("recording", HD): 50})
-    assert pay({("mix-transcoding", FHD): 3}, 2, [1000]) == (0, 1000, {("mix-transcoding", FHD): 1})
