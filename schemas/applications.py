@@ -31,6 +31,8 @@ class CallbackConfig(Struct, rename="pascal", omit_defaults=True, frozen=True):
     schedule: CallbackSchedule = "vendor"
     rate: CallbackRate = 0
     """Callbacks a second at each URL at most, 0 for any number."""
+    ordered: bool = False
+    """Whether a room's callbacks wait for one another."""
 
     def url_of(self, event_group_id: int) -> str:
         """The URL of an event group, empty where none is set."""

@@ -43,6 +43,8 @@ class DeliveryAttempt(Struct, rename="pascal", omit_defaults=True, kw_only=True)
     status: int = 0
     """HTTP status, 0 where none was received."""
     outcome: Outcome
+    gap: bool = False
+    """Whether an earlier callback of its room, whose order is kept, had not come to its end."""
     error_class: str = ""
     """Why it failed, in one word: `timeout`, `refused`, `dns`, `tls`, `status`, `reset`, `blocked`, …"""
     error: str = ""

@@ -31,6 +31,8 @@ class RetryRecord(Struct, rename="pascal", omit_defaults=True, kw_only=True):
     """Milliseconds since the first attempt that do not count, since nobody was there to try."""
     due_ms: UnixMs = 0
     """When the next attempt is due."""
+    gap: bool = False
+    """Whether an earlier one of its room, whose order is kept, had not come to its end when it went out."""
     taken_ms: UnixMs = 0
     """When a dispatcher took the event for the first time, 0 where that is not known."""
 

@@ -259,6 +259,7 @@ CREATE TABLE IF NOT EXISTS {database}.deliveries
     DurationMs UInt32 COMMENT 'Length of the attempt in milliseconds',
     Status UInt16 COMMENT 'HTTP status of the answer, 0 where none came',
     Outcome LowCardinality(String) COMMENT 'delivered; failed: tried again; given-up: not tried again',
+    Gap Bool COMMENT 'Whether an earlier callback of its room, whose order is kept, had not come to its end',
     ErrorClass LowCardinality(String) COMMENT 'Why it failed, in one word',
     Error String COMMENT 'Why it failed, in detail' CODEC(ZSTD(3)),
     Response String COMMENT 'First bytes of the answer''s body' CODEC(ZSTD(3)),

@@ -92,6 +92,7 @@ def app_show(settings: Settings, sdkappid: int, *, as_json: bool) -> None:
     "--rate", type=click.FloatRange(0, 10_000), help="Callbacks a second at each URL at most; 0 for any number."
 )
 @click.option("--room-url", help="URL for room events; an empty text removes it, as below.")
+@click.option("--ordered/--not-ordered", default=None, help="Whether callbacks of a room wait for one another.")
 @click.option("--media-url", help="URL for media events.")
 @click.option("--recording-url", help="URL for recording events.")
 @click.option("--relay-url", help="URL for relay events.")
@@ -105,6 +106,7 @@ def app_set_callback(
     webhook_secret: str | None,
     schedule: CallbackSchedule | None,
     rate: float | None,
+    ordered: bool | None,
     group_urls: tuple[str, ...],
     *,
     as_json: bool,
@@ -113,12 +115,19 @@ def app_set_callback(
     """Set where callbacks go and the key that signs them; what is not named stays as it is."""
     groups = dict(parse_group_url(text) for text in group_urls)
     named = {name: url for name, url in urls.items() if url is not None}
-    if all(option is None for option in (key, webhook_secret, schedule, rate)) and not groups and not named:
-        raise click.UsageError("nothing to set: give --key, --webhook-secret, --schedule, --rate or a URL")
+    if all(option is None for option in (key, webhook_secret, schedule, rate, ordered)) and not groups and not named:
+        raise click.UsageError("nothing to set: give --key, --webhook-secret, --schedule, --rate, --ordered or a URL")
     secret = secret_of(webhook_secret)
     with opened(settings) as store:
         application = store.set_callback(
-            sdkappid, key=key, webhook_secret=secret, schedule=schedule, rate=rate, group_urls=groups, **named
+            sdkappid,
+            key=key,
+            webhook_secret=secret,
+            schedule=schedule,
+            rate=rate,
+            ordered=ordered,
+            group_urls=groups,
+            **named,
         )
         publish(settings, store, application)
     print_document(describe(application, with_keys=False), as_json=as_json)

@@ -28,4 +28,5 @@ def keys_and_callbacks(application: Application, *, with_keys: bool) -> dict[str
         "GroupCallbackUrls": callback.group_urls,
         "CallbackSchedule": callback.schedule,
         "CallbackRate": callback.rate,
+        "CallbackOrdered": callback.ordered,
     }

@@ -143,10 +143,11 @@ class ApplicationStore:
         webhook_secret: str | None = None,
         schedule: CallbackSchedule | None = None,
         rate: float | None = None,
+        ordered: bool | None = None,
         group_urls: dict[str, str] | None = None,
         **urls: str,
     ) -> Application:
-        """Change callback key, secret, schedule, rate and URLs; what is not named stays, an empty text removes.
+        """Change callback key, secret, schedule, rate, order and URLs; what is not named stays, an empty text removes.
 
         With a key or secret the next one to it goes too: nothing is left that it could follow.
 
@@ -163,6 +164,8 @@ class ApplicationStore:
                 changes["schedule"] = schedule
             if rate is not None:
                 changes["rate"] = rate
+            if ordered is not None:
+                changes["ordered"] = ordered
             callback = msgspec.structs.replace(application.callback, **changes)
             cleared = {f"next_{name}": "" for name in keys}
             return self._change(connection, application, callback=callback, **keys, **cleared)

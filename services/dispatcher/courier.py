@@ -12,7 +12,7 @@ from schemas.topics import DEAD_LETTERS, DELIVERIES
 from services.dispatcher import metrics
 from services.dispatcher.schedule import DurableSchedule, Schedule, VendorSchedule
 from services.dispatcher.sender import Answer
-from services.dispatcher.signing import request_headers
+from services.dispatcher.signing import GAP, request_headers
 from services.runtime.journal import ANYWHERE, Entry
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from services.dispatcher.disabled import DisabledEndpoints
     from services.dispatcher.lane import RetryLane
     from services.dispatcher.monitor import Monitor
-    from services.dispatcher.scheduler import Endpoint
+    from services.dispatcher.queues import Endpoint
     from services.dispatcher.sender import HttpSender
     from services.runtime.applications import ApplicationTable
     from services.runtime.clock import Clock
@@ -184,6 +184,8 @@ class Courier:
             return Answer(error_class="no-url", error="the application does not exist any more")
         body = delivery.body_at(callback_ts)
         headers = request_headers(application, body, delivery.delivery_id, now_ms)
+        if delivery.gap:
+            headers[GAP] = "1"
         return await self._sender.post(delivery.url, body, headers)
 
     def _version_of(self, delivery: Delivery) -> int:

@@ -39,6 +39,7 @@ class Delivery:
         "event",
         "excused_ms",
         "first_attempt_ms",
+        "gap",
         "held_as",
         "in_lane",
         "lane_offset",
@@ -69,6 +70,8 @@ class Delivery:
         """When it was taken from Kafka for the first time."""
         self.our_faults = 0
         """Attempts in a row that failed by a fault of ours; they do not count."""
+        self.gap = False
+        """Whether an earlier one of its room, whose order is kept, had not come to its end when it went out."""
         self.url = ""
         self.weight = 1
         """What it takes of the memory, in kilobytes."""
@@ -94,6 +97,7 @@ class Delivery:
         delivery.first_attempt_ms = record.first_attempt_ms
         delivery.excused_ms = record.excused_ms
         delivery.due_ms = record.due_ms
+        delivery.gap = record.gap
         delivery.since_ms = record.taken_ms or now_ms
         delivery.in_lane = True
         return delivery
@@ -156,6 +160,7 @@ class Delivery:
             first_attempt_ms=self.first_attempt_ms,
             excused_ms=self.excused_ms,
             due_ms=self.due_ms,
+            gap=self.gap,
             taken_ms=self.since_ms,
         )
 
@@ -189,6 +194,7 @@ class Delivery:
             duration_ms=answer.duration_ms,
             status=answer.status,
             outcome=outcome,
+            gap=self.gap,
             error_class=answer.error_class,
             error=answer.error,
             response=answer.response,

@@ -21,7 +21,7 @@ from services.dispatcher.pace import Paces
 from services.dispatcher.patience import Patience
 from services.dispatcher.recovery import event_number, retries
 from services.dispatcher.replay import is_replay
-from services.dispatcher.scheduler import Endpoint, Scheduler
+from services.dispatcher.scheduler import Scheduler
 from services.dispatcher.timers import Alarm, RetryTimers
 from services.dispatcher.waker import FAR_MS, Waker
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from services.dispatcher.monitor import Monitor
     from services.dispatcher.overflow import LaneReader
     from services.dispatcher.partition import Partition
+    from services.dispatcher.queues import Endpoint
     from services.dispatcher.scheduler import EndpointKey
     from services.dispatcher.sender import HttpSender
     from services.runtime.applications import ApplicationTable
@@ -102,6 +103,8 @@ class Dispatcher:
             circuits=self._circuits,
             paces=Paces(clock, self._rate_of),
             clock=clock,
+            ordered=self._is_ordered,
+            hold_ms=round(settings.callback_order_wait_s * 1000),
             on_later=lambda at_ms: self._alarm.set(at_ms),
             next_turn=lambda go_on: asyncio.get_running_loop().call_soon(go_on),
         )
@@ -118,7 +121,7 @@ class Dispatcher:
             clock=clock,
             on_landed=self._scheduler.finished,
             on_wait=self._wait,
-            on_done=self._leave,
+            on_done=self._done,
         )
         self._patience = Patience(
             circuits=self._circuits,
@@ -145,6 +148,11 @@ class Dispatcher:
             self._note_written(partition, offsets[-1])
         partition.found.clear()
         partition.found_again.clear()
+        for sdk_app_id, group, room, delivery_id, since_ms in partition.holders:
+            if self._is_ordered(sdk_app_id):
+                key = (sdk_app_id, self._url_of(sdk_app_id, group))
+                self._scheduler.hold(key, room, delivery_id, partition, since_ms)
+        partition.holders.clear()
 
     def take(self, partition: Partition, records: list[ConsumerRecord[bytes, bytes]]) -> None:
         """Begin with the events of some records of a partition."""
@@ -252,6 +260,10 @@ class Dispatcher:
             return 0
         return application.callback.rate * max(1, self._own_partitions) / self._all_partitions
 
+    def _is_ordered(self, sdk_app_id: int) -> bool:
+        application = self._applications.get(sdk_app_id)
+        return application is not None and application.callback.ordered
+
     def _is_disabled(self, key: EndpointKey) -> bool:
         application = self._applications.get(key[0])
         return application is not None and self._disabled.covers(application, key[1])
@@ -265,6 +277,12 @@ class Dispatcher:
             for delivery in self._scheduler.withdraw(key, lambda _: True):
                 if not delivery.partition.draining:
                     self._end_disabled(delivery)
+
+    def _done(self, delivery: Delivery) -> None:
+        """Nothing is left to do for a callback."""
+        self._leave(delivery)
+        if self._scheduler.ended(delivery):
+            self._scheduler.pump()
 
     def _leave(self, delivery: Delivery) -> None:
         """Give back a callback's room in memory."""
@@ -371,6 +389,7 @@ class Dispatcher:
         further_attempts: list[Delivery] = []
         for endpoint in list(self._scheduler.endpoints.values()):
             if endpoint.key[0] == application.sdk_app_id:
+                endpoint.be_ordered(ordered=application.callback.ordered)
                 endpoint.drain(first_attempts, further_attempts)
                 self._scheduler.hasten(endpoint)
         for delivery in first_attempts:

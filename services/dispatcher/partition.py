@@ -44,6 +44,8 @@ class Partition:
         """First attempts that an earlier owner left in the lane: their offsets by SdkAppId and event group."""
         self.found_again: dict[tuple[int, int], list[int]] = {}
         """The same for further attempts, `packed`."""
+        self.holders: list[tuple[int, int, str, str, int]] = []
+        """Callbacks whose first attempt was lately: SdkAppId, event group, room, delivery id, and when that was."""
         self.tasks: set[asyncio.Task[None]] = set()
         """Attempts and writes under way."""
         self.ready = False
@@ -79,3 +81,4 @@ class Partition:
         self.dormant.clear()
         self.found.clear()
         self.found_again.clear()
+        self.holders.clear()

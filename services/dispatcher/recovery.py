@@ -39,6 +39,8 @@ class _Identity(Struct, rename="pascal"):
 class _Event(Struct, rename="pascal"):
     sdk_app_id: int
     event_group_id: int
+    room_id: str = ""
+    task_id: str = ""
 
 
 class _Waiting(Struct, rename="pascal"):
@@ -47,6 +49,7 @@ class _Waiting(Struct, rename="pascal"):
     source_partition: int
     event: _Event
     attempts: int = 0
+    first_attempt_ms: int = 0
     due_ms: int = 0
 
 
@@ -78,6 +81,7 @@ async def recover(settings: Settings, group: str, partitions: Iterable[Partition
         partition.lane.clear()
         partition.found.clear()
         partition.found_again.clear()
+        partition.holders.clear()
     commits = await committed(settings, group, list(by_number))
     reader = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap,
@@ -91,7 +95,8 @@ async def recover(settings: Settings, group: str, partitions: Iterable[Partition
         await reader.start()
         starts = await _starts(reader, by_number, commits)
         since = await _remember(reader, by_number, starts, clock)
-        await _read_lanes(reader, list(by_number.values()), since)
+        lately_ms = clock() - round(settings.callback_order_wait_s * 1000)
+        await _read_lanes(reader, list(by_number.values()), since, lately_ms)
     finally:
         await reader.stop()
     return {partition.number: starts[tp] for tp, partition in by_number.items()}
@@ -175,7 +180,7 @@ async def _remember(
     return min(since.values())
 
 
-async def _read_lanes(reader: AIOKafkaConsumer, partitions: list[Partition], since_ms: int) -> None:
+async def _read_lanes(reader: AIOKafkaConsumer, partitions: list[Partition], since_ms: int, lately_ms: int) -> None:
     """Read the callbacks that wait. Of the records of one callback the last one counts.
 
     There may be a great many: only their offsets come into memory, with the due times of those that were attempted.
@@ -185,6 +190,7 @@ async def _read_lanes(reader: AIOKafkaConsumer, partitions: list[Partition], sin
     reader.assign(lanes)
     await reader.seek_to_beginning(*lanes)
     targets = await reader.end_offsets(lanes)
+    holders: dict[int, tuple[Partition, tuple[int, int, str, str, int]]] = {}
     waiting: dict[int, int] = {}
     """Due time (0 before the first attempt) and offset, together with an index into `places`."""
     places: dict[tuple[int, int, int], int] = {}
@@ -192,6 +198,7 @@ async def _read_lanes(reader: AIOKafkaConsumer, partitions: list[Partition], sin
     def keep(_: TopicPartition, record: Any) -> None:
         name = int(record.key, 16)
         waiting.pop(name, None)
+        holders.pop(name, None)
         if record.value is None:
             return
         found = _waitings.decode(record.value)
@@ -204,6 +211,10 @@ async def _read_lanes(reader: AIOKafkaConsumer, partitions: list[Partition], sin
         event = found.event
         place = places.setdefault((owner.number, event.sdk_app_id, event.event_group_id), len(places))
         due_ms = max(1, found.due_ms) if found.attempts else 0
+        if found.attempts and found.first_attempt_ms > lately_ms:
+            room = event.room_id or event.task_id
+            delivery = record.key.decode()
+            holders[name] = owner, (event.sdk_app_id, event.event_group_id, room, delivery, found.first_attempt_ms)
         waiting[name] = packed(due_ms, record.offset) << _PLACE_BITS | place
 
     await _read_up_to(reader, targets, keep)
@@ -215,6 +226,8 @@ async def _read_lanes(reader: AIOKafkaConsumer, partitions: list[Partition], sin
         (owner.found if found < _ATTEMPTED else owner.found_again).setdefault((sdk_app_id, group), []).append(found)
         if number % _AT_A_TIME == 0:
             await asyncio.sleep(0)
+    for owner, holder in holders.values():
+        owner.holders.append(holder)
     for owner in partitions:
         for offsets in owner.found.values():
             offsets.sort()

@@ -6,12 +6,12 @@ An endpoint is one URL of one application. Nothing here waits or talks to anybod
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left
 from collections import deque
 from itertools import count
 from typing import TYPE_CHECKING
 
 from services.dispatcher.pressure import Pressure, strains
+from services.dispatcher.queues import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,11 +19,10 @@ if TYPE_CHECKING:
     from services.dispatcher.circuit import Circuits
     from services.dispatcher.delivery import Delivery
     from services.dispatcher.pace import Paces
+    from services.dispatcher.partition import Partition
     from services.dispatcher.sender import Answer
     from services.runtime.clock import Clock
 
-IN_FLIGHT_PER_ROOM = 32
-"""First attempts of one room that one endpoint has in the air; they start in the order of their events."""
 _KEPT = 0.1
 """This part of the slots is kept for endpoints that have nothing in the air."""
 _SHARE_OF_FREE = 0.25
@@ -39,165 +38,6 @@ EndpointKey = tuple[int, str]
 """SdkAppId and URL."""
 
 
-class Room:
-    """First attempts of one room at one endpoint, in the order of their events."""
-
-    __slots__ = ("in_flight", "name", "persisting", "waiting")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.waiting: deque[Delivery] = deque()
-        self.in_flight = 0
-        self.persisting = 0
-        """Callbacks in the air that go into the retry lane before they are sent; later ones must not overtake them."""
-
-
-class Endpoint:
-    """What waits for one URL of one application."""
-
-    __slots__ = (
-        "in_flight",
-        "key",
-        "limit",
-        "postponed",
-        "probing",
-        "queued",
-        "retries",
-        "retries_in_flight",
-        "retry_next",
-        "rooms",
-        "turns",
-    )
-
-    def __init__(self, key: EndpointKey, limit: int) -> None:
-        self.key = key
-        self.limit = limit
-        self.in_flight = 0
-        self.retries_in_flight = 0
-        self.rooms: dict[str, Room] = {}
-        self.turns: deque[Room] = deque()
-        """Rooms that may start something, each once."""
-        self.retries: deque[Delivery] = deque()
-        self.retry_next = True
-        """Whether a retry goes before a first attempt: they take turns."""
-        self.queued = False
-        self.postponed = False
-        """Whether it has its turn at a time to come."""
-        self.probing = False
-        """Whether what is in the air is to find out how the endpoint is."""
-
-    def next(self) -> tuple[Delivery, bool] | None:
-        """The delivery whose turn it is, and whether it is a retry; None where none may start.
-
-        Half of the slots is kept for first attempts.
-        """
-        if self.retry_next or not self.turns:
-            found = self._next_retry() or self._next_first()
-        else:
-            found = self._next_first() or self._next_retry()
-        if found is not None:
-            self.in_flight += 1
-            self.retry_next = not found[1]
-        return found
-
-    def _next_retry(self) -> tuple[Delivery, bool] | None:
-        while self.retries and self.retries_in_flight < max(1, self.limit // 2):
-            delivery = self.retries.popleft()
-            if not delivery.partition.draining:
-                self.retries_in_flight += 1
-                return delivery, True
-        return None
-
-    def _next_first(self) -> tuple[Delivery, bool] | None:
-        while self.turns:
-            room = self.turns.popleft()
-            delivery = room.waiting.popleft()
-            draining = delivery.partition.draining
-            room.in_flight += not draining
-            self._take_turn(room)
-            if not draining:
-                return delivery, False
-        return None
-
-    def add(self, delivery: Delivery) -> None:
-        """Queue a first attempt."""
-        room = self.rooms.get(delivery.room)
-        if room is None:
-            room = self.rooms[delivery.room] = Room(delivery.room)
-        room.waiting.append(delivery)
-        if len(room.waiting) == 1:
-            self._take_turn(room)
-
-    def put_back(self, delivery: Delivery, *, retry: bool) -> None:
-        """Queue again, where it was, what was not attempted after all; `release` follows."""
-        if retry:
-            self.retries.appendleft(delivery)
-            return
-        room = self.rooms[delivery.room]
-        place = bisect_left(room.waiting, delivery.offset, key=lambda waiting: waiting.offset)
-        room.waiting.insert(place, delivery)
-        if len(room.waiting) == 1 and room.in_flight < IN_FLIGHT_PER_ROOM:
-            self.turns.append(room)
-
-    def release(self, delivery: Delivery, *, retry: bool) -> None:
-        """An attempt has ended."""
-        self.in_flight -= 1
-        if retry:
-            self.retries_in_flight -= 1
-            return
-        room = self.rooms[delivery.room]
-        room.in_flight -= 1
-        if room.in_flight == IN_FLIGHT_PER_ROOM - 1 and room.waiting:
-            self.turns.append(room)
-        elif not room.in_flight and not room.waiting:
-            del self.rooms[delivery.room]
-
-    def drain(self, first_attempts: list[Delivery], retries: list[Delivery]) -> None:
-        """Hand over everything that waits: first attempts, each room's in order, and retries."""
-        for room in list(self.rooms.values()):
-            first_attempts += room.waiting
-            room.waiting.clear()
-            if not room.in_flight:
-                del self.rooms[room.name]
-        retries += self.retries
-        self.retries.clear()
-        self.turns.clear()
-
-    def withdraw(self, unwanted: Callable[[Delivery], bool]) -> list[Delivery]:
-        """Hand over what waits and is unwanted; the rest keeps its order."""
-        withdrawn: list[Delivery] = []
-        for room in list(self.rooms.values()):
-            found = [delivery for delivery in room.waiting if unwanted(delivery)]
-            if found:
-                withdrawn += found
-                gone = set(found)
-                room.waiting = deque(delivery for delivery in room.waiting if delivery not in gone)
-                if not room.waiting and room in self.turns:
-                    self.turns.remove(room)
-                if not room.waiting and not room.in_flight:
-                    del self.rooms[room.name]
-        for delivery in [delivery for delivery in self.retries if unwanted(delivery)]:
-            self.retries.remove(delivery)
-            withdrawn.append(delivery)
-        return withdrawn
-
-    @property
-    def others_wait(self) -> bool:
-        """Whether something waits, beside what is in the air."""
-        return bool(self.retries or self.turns)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits and nothing is in the air."""
-        return not (self.in_flight or self.rooms or self.retries)
-
-    def _take_turn(self, room: Room) -> None:
-        if room.waiting and room.in_flight < IN_FLIGHT_PER_ROOM:
-            self.turns.append(room)
-        elif not room.waiting and not room.in_flight:
-            self.rooms.pop(room.name, None)
-
-
 class Scheduler:
     """Starts attempts while there is room for them, endpoint after endpoint in turns."""
 
@@ -211,12 +51,16 @@ class Scheduler:
         paces: Paces,
         clock: Clock,
         on_later: Callable[[int], None],
+        ordered: Callable[[int], bool] = lambda _: False,
+        hold_ms: int = 0,
         next_turn: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         """`start` is called with a delivery, its endpoint and whether it is a retry; `finished` must follow.
 
-        `on_later` is called with a time at which `pump` has to be called. `next_turn` calls what it is given in the
-        event loop's next turn; without it any number of attempts starts in one.
+        `on_later` is called with a time at which `pump` has to be called. `ordered` tells of an application whether its
+        rooms keep their order: then they wait for a callback that fails, `hold_ms` at most from its first attempt on.
+        `next_turn` calls what it is given in the event loop's next turn; without it any number of attempts starts in
+        one.
         """
         self._start = start
         self._limit = in_flight
@@ -225,6 +69,10 @@ class Scheduler:
         self._paces = paces
         self._clock = clock
         self._on_later = on_later
+        self._ordered = ordered
+        self._hold_ms = hold_ms
+        self._holds: list[tuple[int, int, EndpointKey, str, str]] = []
+        """Until when (Unix ms) rooms wait for callbacks: with endpoint, room and delivery id."""
         self._next_turn = next_turn
         self._started = 0
         """Attempts of this turn."""
@@ -278,12 +126,24 @@ class Scheduler:
             self._note(endpoint, answer)
         if put_back:
             endpoint.put_back(delivery, retry=retry)
+        elif endpoint.ordered and not retry and answer is not None and not answer.succeeded:
+            until_ms = self._clock() - answer.duration_ms + self._hold_ms
+            self._note_hold(until_ms, endpoint.key, delivery.room, delivery.delivery_id)
         endpoint.release(delivery, retry=retry)
         if endpoint.idle:
             self._endpoints.pop(endpoint.key, None)
         else:
             self._queue(endpoint)
         self.pump()
+
+    def hold(self, key: EndpointKey, room: str, delivery_id: str, partition: Partition, since_ms: int) -> None:
+        """Let a room wait for a callback whose first attempt another dispatcher made at `since_ms`."""
+        self._at(key).hold(room, delivery_id, partition)
+        self._note_hold(since_ms + self._hold_ms, key, room, delivery_id)
+
+    def ended(self, delivery: Delivery) -> bool:
+        """A callback has come to its end; whether its room has waited for that, so that `pump` may start the next."""
+        return self._let_go((delivery.event.sdk_app_id, delivery.url), delivery.room, delivery.delivery_id, gap=False)
 
     def withdraw(self, key: EndpointKey, unwanted: Callable[[Delivery], bool]) -> list[Delivery]:
         """Hand over what waits for an endpoint and is unwanted."""
@@ -304,6 +164,7 @@ class Scheduler:
     def pump(self) -> None:
         """Start what may start."""
         self._recall()
+        self._expire()
         while self._turns and self._in_flight < self._limit and self._started < STARTS_A_TURN:
             endpoint = self._turns.popleft()
             endpoint.queued = False
@@ -387,15 +248,43 @@ class Scheduler:
         if self._later:
             self._on_later(self._later[0][0])
 
+    def _note_hold(self, until_ms: int, key: EndpointKey, room: str, delivery_id: str) -> None:
+        heapq.heappush(self._holds, (until_ms, next(self._order), key, room, delivery_id))
+        self._on_later(until_ms)
+
+    def _expire(self) -> None:
+        """Let rooms go on that have waited for long enough."""
+        if not self._holds:
+            return
+        now_ms = self._clock()
+        while self._holds and self._holds[0][0] <= now_ms:
+            _, _, key, room, delivery_id = heapq.heappop(self._holds)
+            self._let_go(key, room, delivery_id, gap=True)
+        if self._holds:
+            self._on_later(self._holds[0][0])
+
+    def _let_go(self, key: EndpointKey, room: str, delivery_id: str, *, gap: bool) -> bool:
+        endpoint = self._endpoints.get(key)
+        if endpoint is None or not endpoint.let_go(room, delivery_id, gap=gap):
+            return False
+        if endpoint.idle:
+            del self._endpoints[key]
+        else:
+            self._queue(endpoint)
+        return True
+
     def _allowance(self, endpoint: Endpoint) -> int:
         free = self._limit * (1 - _KEPT) - self._in_flight + endpoint.in_flight
         return max(1, min(endpoint.limit, int(free * _SHARE_OF_FREE)))
 
     def _endpoint(self, delivery: Delivery) -> Endpoint:
-        key = (delivery.event.sdk_app_id, delivery.url)
+        return self._at((delivery.event.sdk_app_id, delivery.url))
+
+    def _at(self, key: EndpointKey) -> Endpoint:
         endpoint = self._endpoints.get(key)
         if endpoint is None:
-            endpoint = self._endpoints[key] = Endpoint(key, self._pressure.limit(key))
+            endpoint = Endpoint(key, self._pressure.limit(key), ordered=self._ordered(key[0]))
+            self._endpoints[key] = endpoint
         return endpoint
 
     def _queue(self, endpoint: Endpoint) -> None:

@@ -9,6 +9,9 @@ from schemas.callbacks import sign, webhook_sign
 if TYPE_CHECKING:
     from schemas.applications import Application
 
+GAP = "Roompulse-Gap"
+"""Says `1` where an earlier callback of a room whose order is kept is still to come."""
+
 
 def request_headers(application: Application, body: bytes, webhook_id: str, now_ms: int) -> dict[str, str]:
     """`SdkAppId`, the vendor's `Sign` where there is a key, the headers of Standard Webhooks where there is a secret.

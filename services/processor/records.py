@@ -102,6 +102,7 @@ def delivery_row(attempt: DeliveryAttempt) -> Row:
         attempt.duration_ms,
         attempt.status,
         attempt.outcome,
+        attempt.gap,
         attempt.error_class,
         attempt.error,
         attempt.response,

@@ -214,6 +214,7 @@ DELIVERIES = pa.schema(
         ("DurationMs", _U32),
         ("Status", _U16),
         ("Outcome", _TEXT),
+        ("Gap", pa.bool_()),
         ("ErrorClass", _TEXT),
         ("Error", _TEXT),
         ("Response", _TEXT),

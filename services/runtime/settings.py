@@ -145,6 +145,8 @@ class Settings(BaseSettings):
     """Durable schedule: seconds between a failure and the next attempt at most, `Retry-After` included."""
     callback_durable_window_s: float = Field(default=72 * 3600, ge=0)
     """Durable schedule: seconds after the first attempt in which further attempts begin."""
+    callback_order_wait_s: float = Field(default=60, ge=0)
+    """Where an application's rooms keep their order: seconds from a first attempt on that others wait for it."""
     callback_in_flight: int = Field(default=1000, ge=1)
     """Attempts that one dispatcher has in the air at the same time."""
     callback_in_flight_per_endpoint: int = Field(default=64, ge=1)

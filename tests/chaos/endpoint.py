@@ -40,6 +40,8 @@ class _First(msgspec.Struct):
     body: bytes
     info: bytes
     webhook_id: str
+    app: str
+    room: int
 
 
 class Endpoint:
@@ -60,6 +62,10 @@ class Endpoint:
         self._received: set[str] = set()
         self._last: dict[int, str] = {}
         """By the sender's port, the event whose 200 went there last."""
+        self.ordered: set[str] = set()
+        """SdkAppIds whose rooms keep their order."""
+        self._newest: dict[tuple[str, int], int] = {}
+        """By SdkAppId and room, the number of the event that was delivered last for the first time."""
         self.wrong: list[str] = []
         """Requests whose bytes are not what they have to be."""
         self._first: dict[str, _First] = {}
@@ -80,8 +86,20 @@ class Endpoint:
     def answer(self, event: str, port: int) -> None:
         """Note that a 200 went to the sender's port."""
         self.answered[event] += 1
+        if self.answered[event] == 1:
+            self._note_order(event)
         self._received.add(event)
         self._last[port] = event
+
+    def _note_order(self, event: str) -> None:
+        first = self._first[event]
+        if first.app in self.ordered:
+            # r<round>-<number>, and rounds do not overlap.
+            turn, _, place = event.removeprefix("r").partition("-")
+            number = int(turn) * 1_000_000 + int(place)
+            if number < self._newest.get((first.app, first.room), -1):
+                self.wrong.append(f"{event}: after a later one of its room")
+            self._newest[first.app, first.room] = number
 
     def leave_out_unread(self) -> None:
         """Take back that a sender has answers that are still in its sockets: it has to be stopped, and to die then."""
@@ -94,7 +112,8 @@ class Endpoint:
         """Note a request; the event that it is about."""
         self.requests += 1
         read = msgspec.json.decode(body, type=_Body)
-        event = msgspec.json.decode(read.event_info, type=_Info).user_id
+        about = msgspec.json.decode(read.event_info, type=_Info)
+        event = about.user_id
         if event in self._received:
             self.duplicates += 1
             if self.may_repeat is not None and event not in self.may_repeat:
@@ -102,7 +121,11 @@ class Endpoint:
         if not sign_matches(KEY, body, headers.get("sign", "")):
             self.wrong.append(f"{event}: Sign")
         now = time.monotonic()
-        first = self._first.setdefault(event, _First(now, body, bytes(read.event_info), headers["webhook-id"]))
+        first = self._first.get(event)
+        if first is None:
+            first = self._first[event] = _First(
+                now, body, bytes(read.event_info), headers["webhook-id"], headers["sdkappid"], about.room_id
+            )
         if now - first.at < SAME_BYTES_MS / 1000 - 1 and body != first.body:
             self.wrong.append(f"{event}: {body!r} after {first.body!r}")
         if bytes(read.event_info) != first.info or headers["webhook-id"] != first.webhook_id:

@@ -60,7 +60,10 @@ class Round:
 
 
 class Rounds:
-    """An installation whose applications ask for the durable schedule, with short times. Rounds follow each other."""
+    """An installation whose applications ask for the durable schedule, with short times, and half of them for order.
+
+    Rounds follow each other.
+    """
 
     def __init__(self, data: Path, *, seed: int) -> None:
         self._random = Random(seed)
@@ -86,10 +89,15 @@ class Rounds:
         secret = "whsec_" + "QUJD" * 8
         self._applications = [
             await self._world.application(
-                key=KEY, webhook_secret=secret, room_url=self.endpoint.url(f"{number}"), schedule="durable"
+                key=KEY,
+                webhook_secret=secret,
+                room_url=self.endpoint.url(f"{number}"),
+                schedule="durable",
+                ordered=number % 2 == 1,
             )
             for number in range(_APPLICATIONS)
         ]
+        self.endpoint.ordered = {str(one.sdk_app_id) for one in self._applications if one.callback.ordered}
         await asyncio.to_thread(stack.start, "processor", "dispatcher")
         return self
 

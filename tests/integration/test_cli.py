@@ -121,6 +121,7 @@ def test_create_show_list_and_set_callback_speak_the_vendors_names(cli: Cli, one
         "GroupCallbackUrls": {},
         "CallbackSchedule": "vendor",
         "CallbackRate": 0,
+        "CallbackOrdered": False,
         "MonitoringEdition": "premium",
         "UtcOffsetMinutes": 0,
     }
@@ -145,6 +146,8 @@ def test_create_show_list_and_set_callback_speak_the_vendors_names(cli: Cli, one
     assert durable == {**masked, "CallbackSchedule": "durable"}
     limited = cli.document("app", "set-callback", "1400000001", "--rate", "2.5")
     assert limited == {**durable, "CallbackRate": 2.5}
+    assert cli.document("app", "set-callback", "1400000001", "--ordered") == {**limited, "CallbackOrdered": True}
+    assert cli.document("app", "set-callback", "1400000001", "--not-ordered") == limited
     removed = cli.document("app", "set-callback", "1400000001", "--key", "", "--room-url", "", "--group-url", "7=")
     assert (removed["CallbackKey"], removed["RoomCallbackUrl"]) == ("", "")
     assert removed["MediaCallbackUrl"] == f"{base}/m"

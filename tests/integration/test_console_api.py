@@ -112,6 +112,7 @@ async def test_applications_come_without_secrets(
         "GroupCallbackUrls": {},
         "CallbackSchedule": "vendor",
         "CallbackRate": 0,
+        "CallbackOrdered": False,
     }
 
 

@@ -19,7 +19,8 @@ from services.dispatcher.disabled import DisabledEndpoints
 from services.dispatcher.lane import RetryLane
 from services.dispatcher.monitor import Monitor
 from services.dispatcher.pace import Paces
-from services.dispatcher.scheduler import Endpoint, Scheduler
+from services.dispatcher.queues import Endpoint
+from services.dispatcher.scheduler import Scheduler
 from services.dispatcher.sender import Answer
 from services.runtime.settings import Settings
 from tests.unit.dispatcher.deliveries import delivery_of
