@@ -437,6 +437,8 @@ class Dispatcher:
             partition.close()
             for task in partition.tasks:
                 task.cancel()
+        self._scheduler.forget_closed()
+        self._scheduler.pump()
 
     def close(self) -> None:
         """Start nothing any more."""

@@ -142,6 +142,13 @@ class Endpoint:
         self._take_turn(room)
         return True
 
+    def forget_closed(self) -> None:
+        """Let no room wait for callbacks of partitions that are gone."""
+        for room in list(self.rooms.values()):
+            if room.holder is not None and not room.held:
+                room.holder = None
+                self._take_turn(room)
+
     def be_ordered(self, *, ordered: bool) -> None:
         """Keep the order of each room from now on, or no longer."""
         self.ordered = ordered

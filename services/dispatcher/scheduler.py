@@ -145,6 +145,15 @@ class Scheduler:
         """A callback has come to its end; whether its room has waited for that, so that `pump` may start the next."""
         return self._let_go((delivery.event.sdk_app_id, delivery.url), delivery.room, delivery.delivery_id, gap=False)
 
+    def forget_closed(self) -> None:
+        """Let nothing wait for callbacks of partitions that are gone; `pump` then drops what else is left of them."""
+        for endpoint in list(self._endpoints.values()):
+            endpoint.forget_closed()
+            if endpoint.idle:
+                del self._endpoints[endpoint.key]
+            else:
+                self._queue(endpoint)
+
     def withdraw(self, key: EndpointKey, unwanted: Callable[[Delivery], bool]) -> list[Delivery]:
         """Hand over what waits for an endpoint and is unwanted."""
         endpoint = self._endpoints.get(key)

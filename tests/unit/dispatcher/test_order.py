@@ -140,6 +140,19 @@ def test_nobody_waits_for_one_of_a_partition_that_is_gone() -> None:
     assert air.started == [first, second]
 
 
+def test_nothing_is_left_of_a_partition_that_is_gone() -> None:
+    air = ordered_air()
+    partition = partition_of()
+    air.submit(*(delivery_of("a", partition=partition) for _ in range(3)))
+    # It is delivered, and nobody will hear that it has come to its end.
+    air.land(answer=FINE)
+    partition.close()
+    air.scheduler.forget_closed()
+    air.scheduler.pump()
+    assert len(air.started) == 1
+    assert not air.scheduler.endpoints
+
+
 def test_order_is_asked_for_and_asked_for_no_longer() -> None:
     air = Air(failures=1000)
     deliveries = [delivery_of("a") for _ in range(3)]
