@@ -5,6 +5,20 @@
 -- What looks at neighbouring samples is a view with parameters, for the facts of one application from one time to another:
 -- SELECT * FROM abnormal_events(app = 1400000001, since = '2026-01-31 10:00:00', until = '2026-01-31 11:00:00').
 
+CREATE TABLE IF NOT EXISTS {database}.limits
+(
+    Name LowCardinality(String) COMMENT 'What is limited; the setting is ROOMPULSE_EXCEPTION_ and this',
+    Value Float64 COMMENT 'From where on something is wrong; in the unit that the setting has',
+    SetTime DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC') COMMENT 'When a processor with these settings began; the latest counts'
+)
+ENGINE = ReplacingMergeTree(SetTime)
+ORDER BY Name
+COMMENT 'Limits as the settings of the processor say, for views that judge';
+
+INSERT INTO {database}.limits (Name, Value, SetTime) VALUES
+    ('silence_s', 10, 0), ('fps', 10, 0), ('screen_fps', 5, 0), ('fps_swing', 5, 0), ('bitrate_swing', 30, 0), ('cpu', 85, 0),
+    ('task_ms', 60, 0), ('loss', 10, 0), ('delay_ms', 400, 0), ('jitter_ms', 100, 0);
+
 CREATE TABLE IF NOT EXISTS {database}.session_media
 (
     SdkAppId UInt32 COMMENT 'Application',
@@ -157,25 +171,26 @@ GROUP BY SdkAppId, Day
 COMMENT 'People and calls of an application by its own days';
 
 CREATE VIEW IF NOT EXISTS {database}.network_delay_1h AS
-WITH 400 AS delay_ms
+WITH (SELECT any(Value) FROM {database}.limits FINAL WHERE Name = 'delay_ms') AS delay_ms
 SELECT SdkAppId, toStartOfHour(s.StartTime) AS BucketTime, sumIf(s.DurMs, s.Rtt IS NOT NULL) AS KnownMs,
     sumIf(s.DurMs, s.Rtt > delay_ms) AS DelayedMs
 FROM {database}.samples AS s FINAL
 GROUP BY SdkAppId, BucketTime
-COMMENT 'For how long users'' round trip was known, and for how long it was above 400 ms; milliseconds for an hour';
+COMMENT 'For how long users'' round trip was known, and for how long it was too long; milliseconds for an hour';
 
 CREATE VIEW IF NOT EXISTS {database}.abnormal_runs AS
 WITH
-    10 AS loss_percent,
-    400 AS latency_ms,
-    100 AS jitter_ms,
-    85 AS cpu_percent,
-    60 AS task_ms,
-    10 AS slow_fps,
-    5 AS slow_screen_fps,
-    5 AS fps_swing,
-    0.3 AS bitrate_swing,
-    10000 AS nothing_ms,
+    (SELECT mapFromArrays(groupArray(Name), groupArray(Value)) FROM {database}.limits FINAL) AS bounds,
+    bounds['loss'] AS loss_percent,
+    bounds['delay_ms'] AS latency_ms,
+    bounds['jitter_ms'] AS jitter_ms,
+    bounds['cpu'] AS cpu_percent,
+    bounds['task_ms'] AS task_ms,
+    bounds['fps'] AS slow_fps,
+    bounds['screen_fps'] AS slow_screen_fps,
+    bounds['fps_swing'] AS fps_swing,
+    bounds['bitrate_swing'] / 100 AS bitrate_swing,
+    toUInt32(bounds['silence_s'] * 1000) AS nothing_ms,
     4000 AS in_a_row_ms,
     200 AS audio_lag_ms,
     600 AS video_lag_ms,

@@ -18,6 +18,7 @@ from schemas.topics import TOUCHED
 from services.processor.app import build_app
 from services.processor.catalogue import Catalogue
 from services.processor.jobs import CoarserRollups, PresenceHours, PresentUsers, run_jobs
+from services.processor.limits import Limits
 from services.processor.recompute import Recomputer
 from services.processor.retention import Retention
 from services.processor.rollups import DAYS, HOURS, MINUTES
@@ -120,6 +121,7 @@ class ProcessorService:
     def _jobs(self, toucher: Toucher) -> list[Job]:
         return [
             self._catalogue,
+            Limits(self._settings),
             PresentUsers(toucher),
             PresenceHours(),
             AvUsage(),

@@ -323,6 +323,7 @@ APPLICATIONS = pa.schema(
 )
 
 EXPIRED = pa.schema([("SdkAppId", _U32), ("Kind", _TEXT), ("Before", pa.date32())])
+LIMITS = pa.schema([("Name", _TEXT), ("Value", pa.float64())])
 
 SCHEMAS: dict[str, pa.Schema] = {
     "samples": SAMPLES,
@@ -341,6 +342,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "relay_usage_10s": RELAY_USAGE,
     "applications": APPLICATIONS,
     "expired": EXPIRED,
+    "limits": LIMITS,
 }
 
 

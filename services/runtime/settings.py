@@ -111,6 +111,10 @@ class Settings(BaseSettings):
     """Packet loss in per cent from which on it is taken for the cause of an exception."""
     exception_delay_ms: int = Field(default=400, ge=0)
     """The same for round trip and end-to-end delay, in milliseconds."""
+    exception_jitter_ms: int = Field(default=100, ge=0)
+    """Milliseconds of jitter beyond which, in two samples, it is an abnormal event."""
+    exception_bitrate_swing: float = Field(default=30, ge=0, le=100)
+    """The same for a bitrate that swings by more of its highest within ten seconds, in per cent."""
 
     retention_details_free_days: Days = 3
     """Days for which facts, ten seconds and minutes of applications of the free edition are kept; 0: for ever."""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from services.processor.limits import Limits, limit_rows
 from services.runtime.clock import now_ms
+from services.runtime.settings import Settings
 from tests.support.processing import Worker
 
 if TYPE_CHECKING:
@@ -465,3 +467,26 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return round(value.replace(tzinfo=UTC).timestamp() * 1000) - T
     return value
+
+
+async def test_limits_are_settings(application: Application, store: Store) -> None:
+    lossy = {"Remote": [{"UserId": "p", "Type": "audio", "Loss": 15.0, "DelayMs": 500, "JitterMs": 90}]}
+    await application.report("alice", 0, [lossy, lossy, {"Rtt": 450}, {"Rtt": 450}])
+    view = f"abnormal_events(app = {{app:UInt32}}, since = '{_text(0)}', until = '{_text(HOUR_MS)}')"
+    numbers = f"SELECT DISTINCT AbnormalEventId FROM {view} ORDER BY 1"
+    assert await application.rows(numbers) == [(2003,), (2013,), (2015,)]
+    delayed = "SELECT sum(DelayedMs) FROM network_delay_1h WHERE SdkAppId = {app:UInt32}"
+    assert await application.rows(delayed) == [(4_000,)]
+    try:
+        await Limits(Settings(exception_loss=15, exception_delay_ms=500, exception_jitter_ms=80)).run(store)
+        assert await application.rows(numbers) == [(2014,)]
+        assert await application.rows(delayed) == [(0,)]
+    finally:
+        await Limits(Settings()).run(store)
+    assert await application.rows(numbers) == [(2003,), (2013,), (2015,)]
+
+
+async def test_limits_without_a_processor_are_those_of_the_settings(store: Store) -> None:
+    """Those that the migration writes."""
+    found = await store.query("test", "SELECT Name, Value FROM limits WHERE SetTime = toDateTime64(0, 6, 'UTC')", {})
+    assert sorted(map(tuple, found)) == sorted(map(tuple, limit_rows(Settings())))

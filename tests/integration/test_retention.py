@@ -135,9 +135,9 @@ async def test_a_day_that_nobody_keeps_is_dropped(
 
 def delivery(app: int, at: int) -> tuple[Any, ...]:
     named = {"SdkAppId": app, "StartedTime": at, "EventTime": at, "AcceptedTime": at, "CallbackTime": at}
-    text = {"RoomIdType": None}
+    others = {"RoomIdType": None, "Gap": False}
     return tuple(
-        named.get(field.name, text.get(field.name, "" if str(field.type) == "string" else 0))
+        named.get(field.name, others.get(field.name, "" if str(field.type) == "string" else 0))
         for field in SCHEMAS["deliveries"]
     )
 
