@@ -48,7 +48,7 @@ run: setup ## Start everything (ARGS="--data DIR" is passed on to `roompulse up`
 # With ARGS there may be nothing to run in one of the two, which pytest tells with status 5.
 test: setup chromium lint ## Lint, types and every test of the suite
 	$(BIN)/pytest tests/browser $(ARGS) $(if $(ARGS),|| [ $$? = 5 ])
-	$(BIN)/pytest --ignore tests/browser --numprocesses 2 --dist loadfile $(ARGS) $(if $(ARGS),|| [ $$? = 5 ])
+	$(BIN)/pytest --ignore tests/browser --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS) $(if $(ARGS),|| [ $$? = 5 ])
 
 chaos: setup ## kill -9 of every part amid 200,000 samples, again and again (about 20 minutes; ARGS="-k kafka" is one of them)
 	$(BIN)/pytest tests/chaos/full.py -s --timeout=1800 --show-capture=no $(ARGS)

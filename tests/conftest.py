@@ -29,6 +29,20 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("roompulse")
 
 
+_LONGEST_FIRST = (
+    *("test_pipeline_crashes", "test_planted_faults", "test_oracle", "test_usage_oracle", "test_dispatcher_crashes"),
+    *("test_callback_commands", "test_up", "test_calls_oracle", "test_dispatcher_isolation", "test_processor_workers"),
+    *("test_processor", "test_callback_kills", "test_retention", "test_ingest_crashes", "test_usage"),
+)
+"""Files that take half a minute or more: they begin first, so that in the end nobody waits for one of them alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what takes long begin first; within a file nothing changes."""
+    places = {name: place for place, name in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A process that runs a part of the tests hands its crashes of ClickHouse on to the one that tells them."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
