@@ -295,6 +295,19 @@ async def test_rollups_by_minute_hour_and_day(application: Application) -> None:
         "WHERE SdkAppId = {app:UInt32}"
     )
     assert total == (2, 2, 80_000)
+    # A day of the application: its sums and peaks from hours or minutes, its distinct users from their rows.
+    for size in ("1h", "1m"):
+        day = f"toDate(BucketTime + toIntervalMinute(480)) = toDate(toDateTime({T // 1000} + 480 * 60, 'UTC'))"
+        (own,) = await application.rows(
+            f"SELECT max(PeakOnlineUsers), sum(VideoStutterMs), sum(VideoPlayMs) FROM app_{size} FINAL "
+            f"WHERE SdkAppId = {{app:UInt32}} AND {day}"
+        )
+        assert own == (2, 4_000, 80_000), size
+        (users,) = await application.rows(
+            "SELECT uniqExact(UserId), uniqExactIf(UserId, ReportedMs > 0), uniqExactIf(UserId, AbnormalMs > 0) "
+            f"FROM user_{size} FINAL WHERE SdkAppId = {{app:UInt32}} AND {day}"
+        )
+        assert users == (2, 2, 1), size
 
 
 async def test_dimensions_hold_for_the_whole_session_however_late_they_come(application: Application) -> None:
