@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 APP_ID = 1400000001
 AHEAD_MS = 90_000
+AUDIO_STUTTER_MS = 200
+"""Sound that is made up for a shorter time is no stutter."""
 USERS = ("alice", "bob")
 
 
@@ -36,6 +38,10 @@ class Held:
     sessions: list[str] = field(default_factory=list)
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     paused: list[dict[str, Any]] = field(default_factory=list)
+    concealed_ms: float = 0.0
+    """Sound that Bob's browser made up from the pause on, by its own counters."""
+    freezes: int = 0
+    """How often pictures stood still in Bob's browser, by its own counters."""
     kept: set[tuple[str, int]] = field(default_factory=set)
     """Session and number of Bob's reports that were not confirmed when his page went away."""
     confirmed_late: list[Report] = field(default_factory=list)
@@ -86,8 +92,13 @@ async def hold_with_pause(browser: Browser, page_url: str) -> Held:
         held = Held(receiver)
         held.sessions = await call.enter(*(party(user, receiver.url) for user in USERS))
         await asyncio.sleep(6)
+        before = await call.pages[1].evaluate("() => call.concealedMs()")
         held.paused = list(await asyncio.gather(*(call.pause(0, kind, 2000) for kind in ("video", "audio"))))
-        await asyncio.sleep(3)
+        # The last of it has been played by then.
+        await asyncio.sleep(1)
+        held.concealed_ms = await call.pages[1].evaluate("() => call.concealedMs()") - before
+        await asyncio.sleep(2)
+        held.freezes = await call.pages[1].evaluate("() => call.freezes()")
         await call.pages[0].evaluate("() => { for (let i = 0; i < 200; i += 1) call.state.client.reportEvent(4001); }")
         held.outcomes = dict(zip(USERS, await call.leave(), strict=True))
     return held
@@ -227,11 +238,16 @@ def test_a_pause_is_a_stutter_of_its_length(calls: dict[str, Held]) -> None:
         assert pause["sent"] == pause["received"] == {"muted": False, "readyState": "live"}
     start = held.paused[0]["start"] + AHEAD_MS
     found = {kind: episodes(held.of("bob"), kind) for kind in ("big", "audio")}
-    assert list(found["big"].values()) == [pytest.approx(2000, abs=200)]
-    # Sound may stutter for itself when the machine is busy, outside of the pause.
-    within = [length for at, length in found["audio"].items() if start < at + length and at < start + 2000]
-    # The browser plays on for as long as its jitter buffer lasts, after a busy moment some tenths of a second.
-    assert within == [pytest.approx(1850, abs=350)]
+    seen = {at: length for at, length in found["big"].items() if at < start + 1000 < at + length}
+    assert list(seen.values()) == [pytest.approx(2000, abs=200)]
+    # A browser may stand still for itself. What the client tells beside the pause has to be such a freeze.
+    assert len(found["big"]) <= held.freezes
+    # How much sound is missing is the browser's matter: it plays on for as long as its jitter buffer lasts, and on a
+    # busy machine stutters for itself. The client has to tell what the browser made up, less what is too short.
+    heard = {at: length for at, length in found["audio"].items() if start < at + length and at < start + 3000}
+    assert sum(at < start + 1000 < at + length for at, length in heard.items()) == 1
+    assert held.concealed_ms > 1000
+    assert held.concealed_ms - AUDIO_STUTTER_MS < sum(heard.values()) < held.concealed_ms + 50
     assert episodes(held.of("alice"), "big") == {}
 
 

@@ -109,6 +109,23 @@ window.call = {
     await setActive(true);
     return { start: performance.timeOrigin + start };
   },
+  /** Milliseconds of received sound that the browser has made up so far, as its own counters say. */
+  async concealedMs() {
+    for (const stat of (await pc.getStats()).values()) {
+      if (stat.type === "inbound-rtp" && stat.kind === "audio") {
+        return (stat.concealedSamples / stat.totalSamplesReceived) * stat.totalSamplesDuration * 1000;
+      }
+    }
+    return 0;
+  },
+  /** How often received pictures have stood still so far, as the browser counts. */
+  async freezes() {
+    let found = 0;
+    for (const stat of (await pc.getStats()).values()) {
+      if (stat.type === "inbound-rtp" && stat.kind === "video") found += stat.freezeCount;
+    }
+    return found;
+  },
   /** How the own (`sender`) or the peer's (`receiver`) track of a kind is now. */
   track(side, kind) {
     const tracks = pc.getTransceivers().map((transceiver) => transceiver[side].track);
