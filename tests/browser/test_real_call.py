@@ -71,6 +71,25 @@ class Held:
     """`start`, Unix milliseconds, and how the tracks were in the middle of it: `sent` and `received`."""
 
 
+COUNTED = """
+SELECT toString(toDateTime64(Place * 10, 3, 'UTC')) AS Bucket,
+    uniqExact(RoomId, RoomIdType, UserId) AS OnlineUsers, uniqExact(RoomId, RoomIdType) AS OnlineRooms
+FROM (
+    SELECT RoomId, RoomIdType, UserId, intDiv(toUnixTimestamp64Milli(StartTime), 10000) AS Place
+    FROM {db}.samples WHERE {here}
+    UNION ALL
+    SELECT RoomId, assumeNotNull(RoomIdType), UserId, arrayJoin(range(
+        intDiv(toUnixTimestamp64Milli(minIf(EventTime, EventType = 103)), 10000),
+        intDiv(toUnixTimestamp64Milli(maxIf(EventTime, EventType = 104)) + 9999, 10000)
+    ))
+    FROM {db}.events FINAL WHERE {here} AND EventType IN (103, 104)
+    GROUP BY RoomId, RoomIdType, UserId
+    HAVING countIf(EventType = 104) > 0
+)
+GROUP BY Bucket ORDER BY Bucket
+"""
+
+
 @dataclass
 class Alone:
     """The stay of the user in the lobby, who has no connection."""
@@ -144,12 +163,8 @@ class Facts:
         return self.rows(None, f"SELECT {columns} FROM {{db}}.app_10s FINAL WHERE {{here}} ORDER BY Bucket")
 
     def counted(self) -> list[dict[str, Any]]:
-        """The same, counted in the samples."""
-        columns = (
-            "toString(toDateTime64(toStartOfInterval(StartTime, INTERVAL 10 SECOND), 3, 'UTC')) AS Bucket, "
-            "uniqExact(RoomId, RoomIdType, UserId) AS OnlineUsers, uniqExact(RoomId, RoomIdType) AS OnlineRooms"
-        )
-        return self.rows(None, f"SELECT {columns} FROM {{db}}.samples WHERE {{here}} GROUP BY Bucket ORDER BY Bucket")
+        """The same, counted in the samples and in the events of entering and leaving, which may have no sample near."""
+        return self.rows(None, COUNTED)
 
     def _missing(self, call: Held) -> list[str]:
         columns = "uniqExactIf(SessionId, LeaveTime IS NOT NULL)"
