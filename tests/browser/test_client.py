@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 APP_ID = 1400000001
 AHEAD_MS = 90_000
-AUDIO_STUTTER_MS = 200
-"""Sound that is made up for a shorter time is no stutter."""
 USERS = ("alice", "bob")
 
 
@@ -40,6 +38,8 @@ class Held:
     paused: list[dict[str, Any]] = field(default_factory=list)
     concealed_ms: float = 0.0
     """Sound that Bob's browser made up from the pause on, by its own counters."""
+    concealments: int = 0
+    """How often it did so."""
     freezes: int = 0
     """How often pictures stood still in Bob's browser, by its own counters."""
     kept: set[tuple[str, int]] = field(default_factory=set)
@@ -92,11 +92,12 @@ async def hold_with_pause(browser: Browser, page_url: str) -> Held:
         held = Held(receiver)
         held.sessions = await call.enter(*(party(user, receiver.url) for user in USERS))
         await asyncio.sleep(6)
-        before = await call.pages[1].evaluate("() => call.concealedMs()")
+        before = await call.pages[1].evaluate("() => call.concealed()")
         held.paused = list(await asyncio.gather(*(call.pause(0, kind, 2000) for kind in ("video", "audio"))))
         # The last of it has been played by then.
         await asyncio.sleep(1)
-        held.concealed_ms = await call.pages[1].evaluate("() => call.concealedMs()") - before
+        after = await call.pages[1].evaluate("() => call.concealed()")
+        held.concealed_ms, held.concealments = after[0] - before[0], after[1] - before[1]
         await asyncio.sleep(2)
         held.freezes = await call.pages[1].evaluate("() => call.freezes()")
         await call.pages[0].evaluate("() => { for (let i = 0; i < 200; i += 1) call.state.client.reportEvent(4001); }")
@@ -242,12 +243,13 @@ def test_a_pause_is_a_stutter_of_its_length(calls: dict[str, Held]) -> None:
     assert list(seen.values()) == [pytest.approx(2000, abs=200)]
     # A browser may stand still for itself. What the client tells beside the pause has to be such a freeze.
     assert len(found["big"]) <= held.freezes
-    # How much sound is missing is the browser's matter: it plays on for as long as its jitter buffer lasts, and on a
-    # busy machine stutters for itself. The client has to tell what the browser made up, less what is too short.
-    heard = {at: length for at, length in found["audio"].items() if start < at + length and at < start + 3000}
-    assert sum(at < start + 1000 < at + length for at, length in heard.items()) == 1
-    assert held.concealed_ms > 1000
-    assert held.concealed_ms - AUDIO_STUTTER_MS < sum(heard.values()) < held.concealed_ms + 50
+    # How much sound is missing, and in how many pieces, is the browser's matter: it plays on for as long as its jitter
+    # buffer lasts. Here it is told, at its time, and no more than there was; its exact length is a matter of counters,
+    # tested with those of a recorded call by test_client_units.
+    heard = {at: length for at, length in found["audio"].items() if start - 300 < at < start + 3000}
+    assert min(heard) < start + 700
+    assert len(heard) <= held.concealments
+    assert 1000 < sum(heard.values()) < held.concealed_ms + 50
     assert episodes(held.of("alice"), "big") == {}
 
 

@@ -109,14 +109,15 @@ window.call = {
     await setActive(true);
     return { start: performance.timeOrigin + start };
   },
-  /** Milliseconds of received sound that the browser has made up so far, as its own counters say. */
-  async concealedMs() {
+  /** Milliseconds of received sound that the browser has made up so far and how often, as its own counters say. */
+  async concealed() {
     for (const stat of (await pc.getStats()).values()) {
       if (stat.type === "inbound-rtp" && stat.kind === "audio") {
-        return (stat.concealedSamples / stat.totalSamplesReceived) * stat.totalSamplesDuration * 1000;
+        const ms = (stat.concealedSamples / stat.totalSamplesReceived) * stat.totalSamplesDuration * 1000;
+        return [ms, stat.concealmentEvents];
       }
     }
-    return 0;
+    return [0, 0];
   },
   /** How often received pictures have stood still so far, as the browser counts. */
   async freezes() {
