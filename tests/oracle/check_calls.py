@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from random import Random
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from services.runtime.clock import now_ms
 from tests.oracle.calls import name_of, online, rooms_of, shown_call, shown_end, spans_of
@@ -100,11 +101,8 @@ def _dying(store: Store, table: str) -> Iterator[None]:
             raise Died
         await right(name, rows)
 
-    store.insert = insert  # type: ignore[assignment,method-assign]
-    try:
+    with patch.object(store, "insert", insert):
         yield
-    finally:
-        store.insert = right  # type: ignore[method-assign]
 
 
 async def _compare(store: Store, drawn: Mapping[int, DrawnCalls]) -> None:

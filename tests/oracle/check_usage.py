@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from contextlib import contextmanager
 from random import Random
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from services.runtime.clock import now_ms
 from tests.oracle.check_calls import CALM, HASTY, equal, process
@@ -14,7 +14,7 @@ from tests.oracle.drawn_usage import draw_usage
 from tests.oracle.usage import SLOT_MS, Tasks, users
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from services.processor.store import Store
     from tests.oracle.drawn_usage import DrawnUsage
@@ -31,21 +31,10 @@ async def check_usage(
     async def compute(worker: Worker) -> None:
         await worker.compute_usage()
 
-    with _exact_progress():
+    # Jobs look no further back than the last time, since no insert is under way: what they miss is not made good.
+    with patch.object(sys.modules["services.processor.jobs"], "OVERLAP_US", 0):
         await process(store, drawn, Random(seeds[0]), worker_type, HASTY if hasty else CALM, compute)
     await _compare(store, drawn)
-
-
-@contextmanager
-def _exact_progress() -> Iterator[None]:
-    """Jobs look no further back than the last time, since no insert is under way: what they miss is not made good."""
-    jobs = sys.modules["services.processor.jobs"]
-    right = jobs.OVERLAP_US
-    jobs.OVERLAP_US = 0  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        jobs.OVERLAP_US = right  # type: ignore[attr-defined]
 
 
 async def _compare(store: Store, drawn: Mapping[int, DrawnUsage]) -> None:
