@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from schemas.callbacks import callback_body
 from schemas.deliveries import DeliveryAttempt, Outcome, delivery_id
 from schemas.retries import DeadLetter, RetryRecord
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from services.dispatcher.partition import Partition
     from services.dispatcher.scheduler import EndpointKey
     from services.dispatcher.sender import Answer
+
+_records = msgspec.json.Decoder(RetryRecord)
 
 SAME_BYTES_MS = 60_000
 """From the first attempt on, for so long every attempt has the same body."""
@@ -100,6 +104,14 @@ class Delivery:
         delivery.gap = record.gap
         delivery.since_ms = record.taken_ms or now_ms
         delivery.in_lane = True
+        return delivery
+
+    @classmethod
+    def in_the_lane(cls, offset: int, value: bytes, partition: Partition, now_ms: int) -> Delivery:
+        """The callback of a record of the retry lane, and where that is."""
+        delivery = cls.of_record(_records.decode(value), partition, now_ms)
+        delivery.lane_offset = offset
+        delivery.weight = weight_of(value)
         return delivery
 
     @property

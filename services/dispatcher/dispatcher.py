@@ -14,12 +14,13 @@ from services.dispatcher import metrics
 from services.dispatcher.circuit import Circuits
 from services.dispatcher.courier import Courier
 from services.dispatcher.delivery import Delivery, weight_of
+from services.dispatcher.dormant import packed
 from services.dispatcher.lane import RetryLane
 from services.dispatcher.occupancy import MAX_HELD, Occupancy
 from services.dispatcher.overflow import LOAD_AT_MOST, Backlog
 from services.dispatcher.pace import Paces
 from services.dispatcher.patience import Patience
-from services.dispatcher.recovery import event_number, retries
+from services.dispatcher.recovery import event_number
 from services.dispatcher.replay import is_replay
 from services.dispatcher.scheduler import Scheduler
 from services.dispatcher.timers import Alarm, RetryTimers
@@ -216,7 +217,8 @@ class Dispatcher:
         if not known or delivery.due_ms - self._clock() < FAR_MS:
             self._timers.add(delivery)
             return
-        partition.dormant.add((delivery.event.sdk_app_id, delivery.url), delivery.due_ms, delivery.lane_offset)
+        entry = packed(delivery.due_ms, delivery.lane_offset)
+        partition.dormant.add((delivery.event.sdk_app_id, delivery.url), entry)
         delivery.done = True
         partition.lane.pop(delivery.delivery_id, None)
         self._leave(delivery)
@@ -368,12 +370,7 @@ class Dispatcher:
         if partition.draining:
             return
         now_ms = self._clock()
-        loaded = []
-        for offset, value in values:
-            delivery = Delivery.of_record(retries.decode(value), partition, now_ms)
-            delivery.lane_offset = offset
-            delivery.weight = weight_of(value)
-            loaded.append(delivery)
+        loaded = [Delivery.in_the_lane(offset, value, partition, now_ms) for offset, value in values]
         partition.overflow[key].drop(covered)
         for delivery in sorted(loaded, key=lambda delivery: delivery.offset):
             if delivery.attempts:

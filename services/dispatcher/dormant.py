@@ -30,13 +30,13 @@ class Dormant:
     def __len__(self) -> int:
         return sum(map(len, self._heaps.values()))
 
-    def add(self, key: EndpointKey, due_ms: int, offset: int) -> None:
-        """One more sleeps."""
-        heapq.heappush(self._heaps.setdefault(key, []), packed(due_ms, offset))
-        self._next_ms = min(self._next_ms, due_ms)
+    def add(self, key: EndpointKey, entry: int) -> None:
+        """One more sleeps, as `packed` makes it."""
+        heapq.heappush(self._heaps.setdefault(key, []), entry)
+        self._next_ms = min(self._next_ms, entry >> _OFFSET_BITS)
 
     def add_all(self, key: EndpointKey, found: Iterable[int]) -> None:
-        """Add many at once, each as `packed` makes it."""
+        """Add many at once."""
         heap = self._heaps.setdefault(key, [])
         heap += found
         heapq.heapify(heap)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.dispatcher.delivery import Delivery, weight_of
+from services.dispatcher.delivery import Delivery
 from services.dispatcher.occupancy import SQUEEZED
 from services.dispatcher.overflow import LOAD_AT_MOST, Marks
-from services.dispatcher.recovery import retries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -124,8 +123,7 @@ class Patience:
                 waiting.drop(1)
         for offset, value in values:
             key = found[offset]
-            delivery = Delivery.of_record(retries.decode(value), partition, now_ms)
-            delivery.weight = weight_of(value)
+            delivery = Delivery.in_the_lane(offset, value, partition, now_ms)
             delivery.url = key[1]
             partition.lane[delivery.delivery_id] = delivery
             circuit = self._circuits.closed.get(key)

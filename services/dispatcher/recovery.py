@@ -13,7 +13,6 @@ from aiokafka.errors import GroupLoadInProgressError
 from msgspec import Struct
 
 from schemas.deliveries import delivery_id
-from schemas.retries import RetryRecord
 from schemas.topics import EVENTS, RETRIES
 from services.dispatcher.dormant import packed
 from services.dispatcher.recent import REMEMBERED_MS, RecentEvents
@@ -55,7 +54,6 @@ class _Waiting(Struct, rename="pascal"):
 
 _identities = msgspec.json.Decoder(_Identity)
 _waitings = msgspec.json.Decoder(_Waiting)
-retries = msgspec.json.Decoder(RetryRecord)
 
 
 _ATTEMPTED = packed(1, 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -71,8 +72,6 @@ class Scheduler:
         self._on_later = on_later
         self._ordered = ordered
         self._hold_ms = hold_ms
-        self._holds: list[tuple[int, int, EndpointKey, str, str]] = []
-        """Until when (Unix ms) rooms wait for callbacks: with endpoint, room and delivery id."""
         self._next_turn = next_turn
         self._started = 0
         """Attempts of this turn."""
@@ -80,8 +79,8 @@ class Scheduler:
         self._probes = 0
         self._endpoints: dict[EndpointKey, Endpoint] = {}
         self._turns: deque[Endpoint] = deque()
-        self._later: list[tuple[int, int, Endpoint]] = []
-        """Endpoints that may not start anything before a time."""
+        self._later: list[tuple[int, int, Callable[[], object]]] = []
+        """What is to happen at a time, Unix ms: endpoints have their turn again, rooms wait no longer."""
         self._order = count()
 
     @property
@@ -128,18 +127,16 @@ class Scheduler:
             endpoint.put_back(delivery, retry=retry)
         elif endpoint.ordered and not retry and answer is not None and not answer.succeeded:
             until_ms = self._clock() - answer.duration_ms + self._hold_ms
-            self._note_hold(until_ms, endpoint.key, delivery.room, delivery.delivery_id)
+            waited = partial(self._let_go, endpoint.key, delivery.room, delivery.delivery_id, gap=True)
+            self._call_at(until_ms, waited)
         endpoint.release(delivery, retry=retry)
-        if endpoint.idle:
-            self._endpoints.pop(endpoint.key, None)
-        else:
-            self._queue(endpoint)
+        self._keep(endpoint)
         self.pump()
 
     def hold(self, key: EndpointKey, room: str, delivery_id: str, partition: Partition, since_ms: int) -> None:
         """Let a room wait for a callback whose first attempt another dispatcher made at `since_ms`."""
         self._at(key).hold(room, delivery_id, partition)
-        self._note_hold(since_ms + self._hold_ms, key, room, delivery_id)
+        self._call_at(since_ms + self._hold_ms, partial(self._let_go, key, room, delivery_id, gap=True))
 
     def ended(self, delivery: Delivery) -> bool:
         """A callback has come to its end; whether its room has waited for that, so that `pump` may start the next."""
@@ -149,10 +146,7 @@ class Scheduler:
         """Let nothing wait for callbacks of partitions that are gone; `pump` then drops what else is left of them."""
         for endpoint in list(self._endpoints.values()):
             endpoint.forget_closed()
-            if endpoint.idle:
-                del self._endpoints[endpoint.key]
-            else:
-                self._queue(endpoint)
+            self._keep(endpoint)
 
     def withdraw(self, key: EndpointKey, unwanted: Callable[[Delivery], bool]) -> list[Delivery]:
         """Hand over what waits for an endpoint and is unwanted."""
@@ -173,7 +167,6 @@ class Scheduler:
     def pump(self) -> None:
         """Start what may start."""
         self._recall()
-        self._expire()
         while self._turns and self._in_flight < self._limit and self._started < STARTS_A_TURN:
             endpoint = self._turns.popleft()
             endpoint.queued = False
@@ -242,7 +235,15 @@ class Scheduler:
 
     def _postpone(self, endpoint: Endpoint, at_ms: int) -> None:
         endpoint.queued = endpoint.postponed = True
-        heapq.heappush(self._later, (at_ms, next(self._order), endpoint))
+        self._call_at(at_ms, partial(self._bring_back, endpoint))
+
+    def _bring_back(self, endpoint: Endpoint) -> None:
+        self.hasten(endpoint)
+        if endpoint.idle and self._endpoints.get(endpoint.key) is endpoint:
+            del self._endpoints[endpoint.key]
+
+    def _call_at(self, at_ms: int, call: Callable[[], object]) -> None:
+        heapq.heappush(self._later, (at_ms, next(self._order), call))
         self._on_later(at_ms)
 
     def _recall(self) -> None:
@@ -250,36 +251,15 @@ class Scheduler:
             return
         now_ms = self._clock()
         while self._later and self._later[0][0] <= now_ms:
-            endpoint = heapq.heappop(self._later)[2]
-            self.hasten(endpoint)
-            if endpoint.idle and self._endpoints.get(endpoint.key) is endpoint:
-                del self._endpoints[endpoint.key]
+            heapq.heappop(self._later)[2]()
         if self._later:
             self._on_later(self._later[0][0])
-
-    def _note_hold(self, until_ms: int, key: EndpointKey, room: str, delivery_id: str) -> None:
-        heapq.heappush(self._holds, (until_ms, next(self._order), key, room, delivery_id))
-        self._on_later(until_ms)
-
-    def _expire(self) -> None:
-        """Let rooms go on that have waited for long enough."""
-        if not self._holds:
-            return
-        now_ms = self._clock()
-        while self._holds and self._holds[0][0] <= now_ms:
-            _, _, key, room, delivery_id = heapq.heappop(self._holds)
-            self._let_go(key, room, delivery_id, gap=True)
-        if self._holds:
-            self._on_later(self._holds[0][0])
 
     def _let_go(self, key: EndpointKey, room: str, delivery_id: str, *, gap: bool) -> bool:
         endpoint = self._endpoints.get(key)
         if endpoint is None or not endpoint.let_go(room, delivery_id, gap=gap):
             return False
-        if endpoint.idle:
-            del self._endpoints[key]
-        else:
-            self._queue(endpoint)
+        self._keep(endpoint)
         return True
 
     def _allowance(self, endpoint: Endpoint) -> int:
@@ -295,6 +275,13 @@ class Scheduler:
             endpoint = Endpoint(key, self._pressure.limit(key), ordered=self._ordered(key[0]))
             self._endpoints[key] = endpoint
         return endpoint
+
+    def _keep(self, endpoint: Endpoint) -> None:
+        """Queue an endpoint, or forget it if nothing is left of it."""
+        if endpoint.idle:
+            self._endpoints.pop(endpoint.key, None)
+        else:
+            self._queue(endpoint)
 
     def _queue(self, endpoint: Endpoint) -> None:
         if not endpoint.queued and (endpoint.turns or endpoint.retries):

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import structlog
 from aiokafka.errors import KafkaError
 
-from services.dispatcher.delivery import Delivery, weight_of
+from services.dispatcher.delivery import Delivery
 from services.dispatcher.dormant import offset_of
 from services.dispatcher.overflow import LOAD_AT_MOST
-from services.dispatcher.recovery import retries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,12 +57,10 @@ class Waker:
         if partition.draining:
             return
         for key, entry in taken[covered:]:
-            partition.dormant.add_all(key, [entry])
+            partition.dormant.add(key, entry)
         now_ms = self._clock()
         for offset, value in values:
-            delivery = Delivery.of_record(retries.decode(value), partition, now_ms)
-            delivery.lane_offset = offset
-            delivery.weight = weight_of(value)
+            delivery = Delivery.in_the_lane(offset, value, partition, now_ms)
             # Nobody was there to try while no dispatcher had the partition.
             delivery.excuse(partition.adopted_ms)
             self._on_awake(delivery)

@@ -27,8 +27,8 @@ def offsets(taken: list[tuple[EndpointKey, int]]) -> list[tuple[EndpointKey, int
 def test_due_ones_in_the_order_of_the_lane() -> None:
     dormant = Dormant()
     for due_ms, offset in ((9_000, 1), (1_000, 8), (2_000, 3)):
-        dormant.add(A, due_ms, offset)
-    dormant.add(B, 1_500, 5)
+        dormant.add(A, packed(due_ms, offset))
+    dormant.add(B, packed(1_500, 5))
     assert dormant.take(999, lambda _: 100, 100) == []
     assert offsets(dormant.take(2_000, lambda _: 100, 100)) == [(A, 3), (B, 5), (A, 8)]
     assert len(dormant) == 1
@@ -39,7 +39,7 @@ def test_due_ones_in_the_order_of_the_lane() -> None:
 def test_an_endpoint_without_room_holds_up_no_other() -> None:
     dormant = Dormant()
     dormant.add_all(A, [packed(number, 100 + number) for number in range(50, 0, -1)])
-    dormant.add(B, 40, 1)
+    dormant.add(B, packed(40, 1))
     assert offsets(dormant.take(60, lambda key: 2 if key == A else 1, 100)) == [(B, 1), (A, 101), (A, 102)]
     assert dormant.take(60, lambda _: 0, 100) == []
     assert offsets(dormant.take(60, lambda _: 100, 3)) == [(A, 103), (A, 104), (A, 105)]
@@ -48,7 +48,7 @@ def test_an_endpoint_without_room_holds_up_no_other() -> None:
 
 def test_offsets_and_times_of_any_size() -> None:
     dormant = Dormant()
-    dormant.add(A, 4_102_444_800_000, (1 << 40) - 1)
+    dormant.add(A, packed(4_102_444_800_000, (1 << 40) - 1))
     assert offsets(dormant.take(4_102_444_800_000, lambda _: 1, 1)) == [(A, (1 << 40) - 1)]
 
 
@@ -77,7 +77,7 @@ class World:
         delivery.attempts, delivery.first_attempt_ms, delivery.due_ms = 1, 800_000, due_ms
         offset = len(self.values)
         self.values[offset] = msgspec.json.encode(delivery.to_record())
-        self.partition.dormant.add(A, due_ms, offset)
+        self.partition.dormant.add(A, packed(due_ms, offset))
         return delivery.event.event_id
 
     async def read(self, _: int, offsets: list[int]) -> tuple[list[tuple[int, bytes]], int]:
